@@ -1,0 +1,248 @@
+// Package bootid tells which boot of which machine this is, and how long that
+// boot has been awake.
+//
+// # Guarantees
+//
+// An [ID] is never made up: what cannot be read is empty, and two empty boots
+// never compare as the same one. The machine part is a keyed hash; the
+// machine id of the operating system does not leave this package.
+//
+// # Limits
+//
+// A virtual machine restored from a snapshot, and a clone of it, carry the
+// boot ID of the original. A container usually sees the boot ID of its host;
+// LXC and systemd-nspawn give it one of its own. A systemd soft reboot and a
+// container restart end processes without changing the boot ID. Package
+// lifecycle allows for these.
+//
+// Implemented for Linux and Android. On every other system [Current] and
+// [Awake] return an error that matches [errors.ErrUnsupported].
+//
+// # Errors
+//
+// [Parse] returns errors that match [ErrInvalid]. [Current] and [Awake]
+// return the error of the system call or file that failed, wrapped.
+package bootid
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// ErrInvalid is returned when a text is not an ID, or when an ID holds parts
+// that have no text.
+var ErrInvalid = errors.New("invalid boot ID")
+
+// Quality says how far the boot part of an [ID] can be trusted. The zero value
+// belongs to an ID without a boot part.
+type Quality uint8
+
+const (
+	// Derived is computed from other values, such as the start of the first
+	// process. Equal derived values mean the same boot; unequal ones prove
+	// nothing.
+	Derived Quality = iota + 1
+	// Native is given by the kernel: random, and unchanged by clock steps and
+	// by suspend. Unequal native values are different boots.
+	Native
+)
+
+// String returns "none", "derived" or "native".
+func (q Quality) String() string {
+	switch q {
+	case Derived:
+		return "derived"
+	case Native:
+		return "native"
+	default:
+		return "none"
+	}
+}
+
+// ID names one boot of one machine. IDs can be compared with ==, but == also
+// calls two unreadable IDs equal: use [ID.Compare] to decide anything.
+//
+// The zero ID says nothing about machine or boot.
+type ID struct {
+	// Machine is the machine ID of the operating system, hashed with a key of
+	// this package, in lower-case hexadecimal. It is empty where the system
+	// has none.
+	Machine string
+	// Boot is the boot, in the system's canonical text: on Linux the UUID of
+	// /proc/sys/kernel/random/boot_id (random(4)). It is empty when it could
+	// not be read.
+	Boot string
+	// Quality is the quality of Boot.
+	Quality Quality
+}
+
+// IsZero reports whether id says nothing at all.
+func (id ID) IsZero() bool { return id == ID{} }
+
+// Relation is what two IDs say about each other.
+type Relation uint8
+
+const (
+	// Incomparable means that nothing is proven: a boot is unreadable, or the
+	// two are of different quality, or both are derived and differ.
+	Incomparable Relation = iota
+	// SameBoot means one boot of one machine.
+	SameBoot
+	// OtherBoot means two boots of one machine. One of them is over.
+	OtherBoot
+	// OtherMachine means two machines. Nothing follows about either boot.
+	OtherMachine
+)
+
+// String returns the relation in words.
+func (r Relation) String() string {
+	switch r {
+	case SameBoot:
+		return "same boot"
+	case OtherBoot:
+		return "other boot"
+	case OtherMachine:
+		return "other machine"
+	default:
+		return "incomparable"
+	}
+}
+
+// Compare tells how two IDs relate. A machine that is missing on either side
+// counts as the same machine, because a machine without a machine ID has no
+// better way to know itself again.
+func (id ID) Compare(other ID) Relation {
+	switch {
+	case id.Machine != "" && other.Machine != "" && id.Machine != other.Machine:
+		return OtherMachine
+	case id.Boot == "" || other.Boot == "" || id.Quality != other.Quality:
+		return Incomparable
+	case id.Boot == other.Boot:
+		return SameBoot
+	case id.Quality == Native:
+		return OtherBoot
+	default:
+		return Incomparable
+	}
+}
+
+// String returns the ID as one line without spaces, "quality/machine/boot",
+// which [Parse] reads. The zero ID is the empty string.
+func (id ID) String() string {
+	if id.IsZero() {
+		return ""
+	}
+	return id.Quality.String() + "/" + id.Machine + "/" + id.Boot
+}
+
+// Parse reads the text of [ID.String]. The empty string is the zero ID. Its
+// errors match [ErrInvalid].
+func Parse(text string) (ID, error) {
+	id, ok := parse(text)
+	if !ok {
+		return ID{}, fmt.Errorf("bootid: parse %q: %w", text, ErrInvalid)
+	}
+	return id, nil
+}
+
+func parse(text string) (ID, bool) {
+	if text == "" {
+		return ID{}, true
+	}
+	quality, rest, ok := strings.Cut(text, "/")
+	if !ok {
+		return ID{}, false
+	}
+	var id ID
+	switch quality {
+	case "none":
+	case "derived":
+		id.Quality = Derived
+	case "native":
+		id.Quality = Native
+	default:
+		return ID{}, false
+	}
+	id.Machine, id.Boot, ok = strings.Cut(rest, "/")
+	if !ok || !id.valid() {
+		return ID{}, false
+	}
+	return id, true
+}
+
+// valid reports whether the text of id can be read back as id.
+func (id ID) valid() bool {
+	if !isWord(id.Machine) || !isWord(id.Boot) || id.Quality > Native {
+		return false
+	}
+	if id.Boot == "" {
+		return id.Quality == 0 && (id.Machine != "")
+	}
+	return id.Quality != 0
+}
+
+// isWord reports whether s is made of printable ASCII without space and slash.
+func isWord(s string) bool {
+	for i := range len(s) {
+		if s[i] <= ' ' || s[i] >= 0x7f || s[i] == '/' {
+			return false
+		}
+	}
+	return true
+}
+
+// MarshalText returns the text of [ID.String]. An ID whose parts hold a slash,
+// a space or no ASCII, or whose quality does not fit its boot, gives an error
+// that matches [ErrInvalid].
+func (id ID) MarshalText() ([]byte, error) {
+	if !id.IsZero() && !id.valid() {
+		return nil, fmt.Errorf("bootid: marshal %q: %w", id.String(), ErrInvalid)
+	}
+	return []byte(id.String()), nil
+}
+
+// UnmarshalText reads the text of [ID.String], as [Parse] does.
+func (id *ID) UnmarshalText(text []byte) error {
+	parsed, err := Parse(string(text))
+	if err != nil {
+		return err
+	}
+	*id = parsed
+	return nil
+}
+
+// Current returns the ID of the running boot. It reads the boot ID anew at
+// each call and the machine ID once per process.
+//
+// When the boot ID cannot be read, Current returns the error together with an
+// ID that holds the machine alone. A missing or malformed machine ID is not an
+// error: Machine is empty then, as in most containers.
+//
+// Linux and Android: /proc/sys/kernel/random/boot_id, see random(4), and
+// /etc/machine-id, see machine-id(5). Android denies the former to
+// applications since 8.0, and a procfs mounted with subset=pid has none.
+func Current() (ID, error) {
+	id, err := current()
+	if err != nil {
+		return id, fmt.Errorf("bootid: %w", err)
+	}
+	return id, nil
+}
+
+// Awake returns how long the running boot has been running, time in suspend
+// excluded. It never goes back within a boot and is not touched by steps of
+// the wall clock. It is the clock of heartbeats, and only comparable within
+// one boot.
+//
+// Linux and Android: CLOCK_MONOTONIC of clock_gettime(2), less the offset of
+// this process's time namespace (time_namespaces(7)), so that two namespaces
+// of one boot agree.
+func Awake() (time.Duration, error) {
+	d, err := awake()
+	if err != nil {
+		return 0, fmt.Errorf("bootid: read awake time: %w", err)
+	}
+	return d, nil
+}
