@@ -1,0 +1,152 @@
+package liveness
+
+import (
+	"bytes"
+	"fmt"
+	"time"
+
+	"github.com/rollcall-go/rollcall/bootid"
+)
+
+// This file holds the rules of evidence. They are pure: each system's probe
+// reads the facts and asks them here.
+
+// scope says which part of the world a view of the system can judge.
+type scope struct {
+	boot      bootid.ID
+	namespace Namespace
+	exclusive bool // Options.ExclusiveNamespace
+}
+
+// judge decides what can be decided without a look at the PID. sameBoot
+// says whether Start and Unique of the record mean anything here.
+func (s *scope) judge(id *Identity) (verdict Verdict, sameBoot, decided bool) {
+	if id.PID == 0 && id.IsZero() {
+		return Verdict{}, false, true
+	}
+	if err := id.validate(); err != nil {
+		return unreadable(err), false, true
+	}
+	relation := id.Boot.Compare(s.boot)
+	if relation == bootid.OtherMachine {
+		return Verdict{Reason: OtherMachine}, false, true
+	}
+	namespace := id.Namespace.relate(s.namespace, relation == bootid.SameBoot)
+	switch {
+	case relation == bootid.OtherBoot && (namespace != otherNamespace || s.exclusive):
+		return Verdict{State: Dead, Reason: Rebooted}, false, true
+	case namespace == goneNamespace, namespace == otherNamespace && s.exclusive:
+		return Verdict{State: Dead, Reason: OtherNamespace}, false, true
+	case namespace == otherNamespace:
+		// Includes an unequal boot ID that was read in another namespace: a
+		// container can have been given a boot ID of its own, so that proves
+		// no reboot.
+		return Verdict{Reason: OtherNamespace}, false, true
+	}
+	return Verdict{}, relation == bootid.SameBoot, false
+}
+
+type namespaceRelation uint8
+
+const (
+	sameNamespace namespaceRelation = iota
+	otherNamespace
+	goneNamespace // another one, and proven to exist no more
+)
+
+// relate compares the recorded namespace with that of now. A namespace that
+// was not recorded counts as this one.
+//
+// Two namespaces that exist at the same time never share an inode number. So
+// a record that has our number is either ours, or of a namespace that is gone
+// together with its processes; a PID that nobody has is dead in both cases.
+func (n Namespace) relate(now Namespace, sameBoot bool) namespaceRelation {
+	switch {
+	case n.PID == 0:
+		return sameNamespace
+	case n.PID != now.PID:
+		return otherNamespace
+	case !sameBoot:
+		return sameNamespace
+	case n.PIDUnique != 0 && now.PIDUnique != 0:
+		if n.PIDUnique != now.PIDUnique {
+			return goneNamespace
+		}
+	case n.InitStart != 0 && now.InitStart != 0 && n.Time != 0 && n.Time == now.Time:
+		if n.InitStart != now.InitStart {
+			return goneNamespace
+		}
+	}
+	return sameNamespace
+}
+
+// judgeStart compares start stamps that were read in the same boot. They count
+// from another zero in another time namespace; where that of the record is not
+// known, equal stamps decide and unequal ones do not.
+func judgeStart(id *Identity, now Namespace, start uint64) (same, decided bool) {
+	if id.Start == 0 || start == 0 {
+		return false, false
+	}
+	same = id.Start == start
+	return same, id.Namespace.Time == now.Time || id.Namespace.Time == 0 && same
+}
+
+// judgeMarker looks for the variable in an environment block: entries of
+// NAME=value, each ended by a NUL. An entry with the recorded value is proof
+// of the same process; a well-formed block without it is proof of another one.
+// An empty or garbled block decides nothing: a process may overwrite it.
+func judgeMarker(environ []byte, variable, marker string) (same, decided bool) {
+	if len(environ) == 0 || environ[len(environ)-1] != 0 {
+		return false, false
+	}
+	for entry := range bytes.SplitSeq(environ[:len(environ)-1], []byte{0}) {
+		equals := bytes.IndexByte(entry, '=')
+		if equals <= 0 {
+			return false, false
+		}
+		if string(entry[:equals]) == variable && string(entry[equals+1:]) == marker {
+			same = true
+		}
+	}
+	return same, true
+}
+
+// windowTolerance is how far a start may lie outside NotBefore and NotAfter.
+// Recorders round to whole seconds, and the conversion of a start stamp to
+// wall time is good to a clock tick at best.
+const windowTolerance = 2 * time.Second
+
+// judgeWindow holds the wall time at which the PID's holder started against
+// the bounds of the record. boot is the wall time at which this boot began.
+//
+// NotAfter alone can prove the same process: whoever has the PID now and had
+// it at a time when the recorded process had it, is that process. NotBefore
+// alone can only rule out a holder that is too old.
+func judgeWindow(id *Identity, boot, start time.Time) (verdict Verdict, decided bool) {
+	switch {
+	case !id.NotAfter.IsZero() && boot.After(id.NotAfter.Add(windowTolerance)):
+		return Verdict{State: Dead, Reason: Rebooted}, true
+	case !id.NotAfter.IsZero() && start.After(id.NotAfter.Add(windowTolerance)),
+		!id.NotBefore.IsZero() && start.Before(id.NotBefore.Add(-windowTolerance)):
+		return Verdict{State: Dead, Reason: PIDReused}, true
+	case !id.NotAfter.IsZero():
+		return Verdict{State: Alive, Reason: SameProcess}, true
+	}
+	return Verdict{}, false
+}
+
+// verdictOf turns an answer about a PID's holder into a verdict.
+func verdictOf(same, exited bool) Verdict {
+	switch {
+	case !same:
+		return Verdict{State: Dead, Reason: PIDReused}
+	case exited:
+		return Verdict{State: Dead, Reason: Zombie}
+	default:
+		return Verdict{State: Alive, Reason: SameProcess}
+	}
+}
+
+func unreadable(err error) Verdict { return Verdict{Reason: Unreadable, Err: err} }
+
+func invalidPID(pid int) error { return fmt.Errorf("%w: PID %d", ErrInvalid, pid) }

@@ -1,0 +1,274 @@
+// Package liveness says what to record about a process, and whether that very
+// process still lives.
+//
+// A PID alone cannot say so: after a reboot, or once the numbers have wrapped
+// around, it belongs to somebody else. An [Identity] holds the PID together
+// with evidence of which process it was. A [Liveness] compares the evidence
+// with the running system and gives a [Verdict] of three values: alive, dead,
+// unknown.
+//
+//	id, err := liveness.CaptureProcess(cmd.Process) // after cmd.Start
+//	// keep id.String() in a file or a column; later, in any process:
+//	id, err = liveness.Parse(text)
+//	system, err := liveness.New(liveness.Options{})
+//	fmt.Println(system.Check(id)) // dead: the machine has rebooted since
+//
+// # Evidence
+//
+// From strong to weak: the boot, the kernel's unique number of the process,
+// its start stamp, a marker planted in its environment, bounds on its start in
+// wall time. The strongest that the record and the system both have decides.
+//
+//   - Proof of another boot of this machine is Dead, without a look at the PID.
+//   - A PID that no process has is Dead.
+//   - A PID that a process has proves nothing by itself: without evidence the
+//     verdict is Unknown.
+//   - What cannot be read or compared is Unknown, never Dead.
+//
+// # Guarantees
+//
+// A living process whose Identity this package captured is not called Dead,
+// and a dead one is not called Alive, within the limits below.
+//
+// # Limits
+//
+//   - Linux before 6.9 gives no unique number. There the start stamp decides,
+//     and it counts in steps of 10 ms: a PID that is reused within the very
+//     step in which the recorded process started looks alive.
+//   - Numbers of another PID namespace cannot be looked up: Unknown, unless
+//     [Options.ExclusiveNamespace] is set.
+//   - A virtual machine restored from a snapshot carries boot ID, start stamps
+//     and unique numbers of the moment of the snapshot; its clones share them.
+//   - Markers are readable for the same user only, inherited by children, and
+//     lost when a process executes a program with another environment.
+//   - NotBefore and NotAfter trust the wall clock.
+//   - hidepid hides other users' processes from /proc. They are still told
+//     apart where the kernel has pidfs; elsewhere they are Unknown.
+//
+// Implemented for Linux and Android ([Proc]). On every other system captures
+// fail and verdicts are Unknown, both with an error that matches
+// [errors.ErrUnsupported].
+//
+// # Errors
+//
+// Errors match [ErrInvalid], [ErrNewerVersion], [ErrNoProcess] or
+// [errors.ErrUnsupported], or wrap the error of the failed system call.
+package liveness
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+
+	"github.com/google/uuid"
+)
+
+// Liveness judges whether recorded processes still live. Implementations are
+// safe for concurrent use. [New] returns that of the running system; package
+// livenesstest has a scripted one for tests.
+type Liveness interface {
+	// Check says whether the recorded process lives, at some instant between
+	// call and return. It never fails: what it cannot find out is Unknown,
+	// with the cause in Err.
+	Check(Identity) Verdict
+}
+
+// Options are the choices of [New]. The zero value is right for a program that
+// judges processes of its own PID namespace.
+type Options struct {
+	// Root is where procfs is mounted; empty is "/proc". With another root,
+	// such as a host's /proc inside a container, PIDs are looked up in that
+	// procfs and nowhere else. Only [Proc] has a Root.
+	Root string
+
+	// ExclusiveNamespace says that one PID namespace at a time uses the
+	// records, as when a store lies on the volume of a single container. A
+	// record of another PID namespace is then Dead, because its namespace
+	// was that of an earlier container; otherwise it is Unknown.
+	ExclusiveNamespace bool
+
+	// MarkerVariable is the environment variable that carries markers; empty
+	// is [MarkerVariable].
+	MarkerVariable string
+}
+
+// New returns the Liveness of the running system: a [Proc] on Linux and
+// Android. It reads what cannot change while this process runs, such as the
+// boot ID, once; make one and keep it. On a system that this package does not
+// know, every verdict is Unknown with an error that matches
+// [errors.ErrUnsupported].
+//
+// It fails when Root is not a procfs.
+func New(options Options) (Liveness, error) {
+	if options.MarkerVariable == "" {
+		options.MarkerVariable = MarkerVariable
+	}
+	l, err := newLiveness(options)
+	if err != nil {
+		return nil, fmt.Errorf("liveness: %w", err)
+	}
+	return l, nil
+}
+
+// Proc judges by pidfds and /proc. [New] makes it, on Linux and Android.
+//
+// Where the kernel has pidfs (Linux 6.9), a check of a living process costs
+// pidfd_open(2), fstat(2), poll(2) and close(2), and no look at /proc.
+type Proc struct{ procView }
+
+// Check implements [Liveness].
+func (p *Proc) Check(id Identity) Verdict { return p.check(&id) }
+
+// State is the answer of a [Verdict].
+type State uint8
+
+const (
+	// Unknown, the zero value, means that the question could not be decided.
+	// It is not a kind of dead.
+	Unknown State = iota
+	// Alive means that the recorded process runs.
+	Alive
+	// Dead means that the recorded process does not run and never will again.
+	Dead
+)
+
+var stateNames = [...]string{Unknown: "unknown", Alive: "alive", Dead: "dead"}
+
+// String returns "unknown", "alive" or "dead".
+func (s State) String() string { return name(stateNames[:], int(s)) }
+
+// Reason says why a [Verdict] is what it is.
+type Reason uint8
+
+const (
+	// NoEvidence, the zero value: a process has the PID, and nothing was
+	// recorded by which to tell whose it is. Unknown.
+	NoEvidence Reason = iota
+	// SameProcess: the evidence matches the process that has the PID. Alive.
+	SameProcess
+	// Rebooted: the process ran in an earlier boot of this machine. Dead.
+	Rebooted
+	// NoProcess: nobody has the PID. Dead.
+	NoProcess
+	// PIDReused: another process has the PID now. Dead.
+	PIDReused
+	// Zombie: the process has exited, and its parent has not waited for it
+	// yet. Dead.
+	Zombie
+	// NotAProcess: the number is now that of a thread of another process.
+	// Dead.
+	NotAProcess
+	// OtherMachine: the record is from another machine. Unknown.
+	OtherMachine
+	// OtherNamespace: the record is from another PID namespace. Dead when
+	// that namespace is proven or declared to be gone, otherwise Unknown.
+	OtherNamespace
+	// Unreadable: the evidence could not be read. Unknown, with the cause in
+	// Err.
+	Unreadable
+)
+
+var reasonNames = [...]string{
+	NoEvidence: "no_evidence", SameProcess: "same_process", Rebooted: "rebooted", NoProcess: "no_process",
+	PIDReused: "pid_reused", Zombie: "zombie", NotAProcess: "not_a_process", OtherMachine: "other_machine",
+	OtherNamespace: "other_namespace", Unreadable: "unreadable",
+}
+
+var reasonSentences = [...]string{
+	NoEvidence:     "nothing recorded tells whose PID it is now",
+	SameProcess:    "the recorded process runs",
+	Rebooted:       "the machine has rebooted since",
+	NoProcess:      "no process has its PID",
+	PIDReused:      "its PID belongs to another process now",
+	Zombie:         "it has exited and waits to be reaped",
+	NotAProcess:    "its PID is now the number of a thread",
+	OtherMachine:   "it was recorded on another machine",
+	OtherNamespace: "it was recorded in another PID namespace",
+	Unreadable:     "the evidence could not be read",
+}
+
+// String returns the reason in lower case with underscores, as in "pid_reused".
+func (r Reason) String() string { return name(reasonNames[:], int(r)) }
+
+func name(names []string, i int) string {
+	if i < len(names) {
+		return names[i]
+	}
+	return fmt.Sprintf("invalid(%d)", i)
+}
+
+// Verdict is the answer of [Liveness.Check]. The zero Verdict is Unknown,
+// NoEvidence.
+type Verdict struct {
+	State  State
+	Reason Reason
+	// Err is what kept the evidence from being read, when something did. It
+	// matches [ErrInvalid] when the Identity itself is not a possible one.
+	Err error
+}
+
+// String returns a sentence, such as "dead: its PID belongs to another process
+// now".
+func (v Verdict) String() string {
+	s := v.State.String() + ": " + name(reasonSentences[:], int(v.Reason))
+	if v.Err != nil {
+		s += " (" + v.Err.Error() + ")"
+	}
+	return s
+}
+
+// Self returns the identity of the running process.
+func Self() (Identity, error) {
+	id, err := self()
+	if err != nil {
+		return Identity{}, fmt.Errorf("liveness: capture self: %w", err)
+	}
+	return id, nil
+}
+
+// Capture returns the identity of the process that has the PID now. Between
+// the moment the caller learned the PID and this call the number can have
+// passed to another process: for a child use [CaptureProcess], which has no
+// such gap.
+//
+// A part that the system does not give is left empty. The error matches
+// [ErrNoProcess] when no process has the PID, and [ErrInvalid] when none can.
+func Capture(pid int) (Identity, error) {
+	id, err := capture(pid)
+	if err != nil {
+		return Identity{}, fmt.Errorf("liveness: capture PID %d: %w", pid, err)
+	}
+	return id, nil
+}
+
+// CaptureProcess returns the identity of a started process. It reads through
+// the handle that package os holds, so the PID cannot pass to another process
+// meanwhile; where there is no handle, the same holds for a child that has not
+// been waited for. Call it before Wait. A process that has exited but was not
+// waited for still has an identity.
+//
+// The error matches [ErrNoProcess] when the process is gone, and
+// [os.ErrProcessDone] too when it has been waited for.
+func CaptureProcess(process *os.Process) (Identity, error) {
+	if process == nil {
+		return Identity{}, fmt.Errorf("liveness: capture process: %w: nil process", ErrInvalid)
+	}
+	id, err := captureProcess(process)
+	if err != nil {
+		return Identity{}, fmt.Errorf("liveness: capture PID %d: %w", process.Pid, err)
+	}
+	return id, nil
+}
+
+// MarkerVariable is the environment variable in which [Plant] puts a marker.
+const MarkerVariable = "ROLLCALL_MARKER"
+
+// Plant puts a new marker, a UUIDv7, into the environment that cmd will start
+// with, and returns it for [Identity.Marker]. Call it before cmd.Start. Other
+// variables stay as they are; a marker planted earlier, or inherited, is
+// replaced.
+func Plant(cmd *exec.Cmd) string {
+	marker := uuid.Must(uuid.NewV7()).String()
+	cmd.Env = append(cmd.Environ(), MarkerVariable+"="+marker)
+	return marker
+}

@@ -1,0 +1,40 @@
+//go:build !linux
+
+package liveness
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+)
+
+// procView is empty where there is no Proc.
+type procView struct{}
+
+func (procView) check(*Identity) Verdict { return unreadable(errUnsupported()) }
+
+// unsupported is the Liveness of a system that has none.
+type unsupported struct{}
+
+func (unsupported) Check(id Identity) Verdict {
+	if err := id.validate(); err != nil {
+		return unreadable(err)
+	}
+	return unreadable(errUnsupported())
+}
+
+func errUnsupported() error {
+	return fmt.Errorf("liveness on %s: %w", runtime.GOOS, errors.ErrUnsupported)
+}
+
+func newLiveness(options Options) (Liveness, error) {
+	if options.Root != "" {
+		return nil, fmt.Errorf("%w: Root %s: no procfs", errUnsupported(), options.Root)
+	}
+	return unsupported{}, nil
+}
+
+func self() (Identity, error)                      { return Identity{}, errUnsupported() }
+func capture(int) (Identity, error)                { return Identity{}, errUnsupported() }
+func captureProcess(*os.Process) (Identity, error) { return Identity{}, errUnsupported() }

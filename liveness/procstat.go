@@ -1,0 +1,74 @@
+package liveness
+
+import (
+	"bytes"
+	"errors"
+)
+
+// procStat is what this package needs of /proc/PID/stat (proc_pid_stat(5)).
+type procStat struct {
+	state   byte   // field 3
+	threads uint64 // field 20, num_threads
+	start   uint64 // field 22, starttime, in clock ticks since boot
+}
+
+// exited reports whether the process has ended. A process whose leading
+// thread has exited while others run shows state Z too, with its threads
+// counted.
+func (s procStat) exited() bool {
+	return (s.state == 'Z' || s.state == 'X' || s.state == 'x') && s.threads <= 1
+}
+
+var errBadStat = errors.New("malformed stat line")
+
+// The command name, in parentheses, may hold parentheses, spaces and newlines.
+// It has at most 15 bytes, a kernel worker's up to 63, and no later field has a
+// parenthesis: its end is the last one within this distance of the line's
+// start.
+const maxCommEnd = 96
+
+// parseProcStat reads the line up to field 22. A line that is cut short is an
+// error, because a number cut short would be another number.
+func parseProcStat(line []byte) (procStat, error) {
+	end := bytes.LastIndexByte(line[:min(len(line), maxCommEnd)], ')')
+	if end < 0 || len(line) < end+4 || line[end+1] != ' ' || line[end+3] != ' ' {
+		return procStat{}, errBadStat
+	}
+	stat := procStat{state: line[end+2]}
+	rest := line[end+4:]
+	ok := false
+	for field := 4; field <= 22; field++ {
+		space := bytes.IndexByte(rest, ' ')
+		if space <= 0 {
+			return procStat{}, errBadStat
+		}
+		switch field {
+		case 20:
+			if stat.threads, ok = parseDecimal(rest[:space]); !ok {
+				return procStat{}, errBadStat
+			}
+		case 22:
+			if stat.start, ok = parseDecimal(rest[:space]); !ok {
+				return procStat{}, errBadStat
+			}
+		}
+		rest = rest[space+1:]
+	}
+	return stat, nil
+}
+
+// parseDecimal is strconv.ParseUint for bytes, which would have to copy them.
+func parseDecimal(digits []byte) (uint64, bool) {
+	if len(digits) == 0 || len(digits) > 20 {
+		return 0, false
+	}
+	var n uint64
+	for _, c := range digits {
+		d := uint64(c - '0')
+		if d > 9 || n > (1<<64-1-d)/10 {
+			return 0, false
+		}
+		n = n*10 + d
+	}
+	return n, true
+}
