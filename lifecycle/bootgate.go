@@ -1,0 +1,210 @@
+package lifecycle
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/rollcall-go/rollcall/liveness"
+)
+
+// KV is where a [BootGate] keeps its state: a few small texts by key, shared
+// by the processes that share the gate. Implementations are safe for
+// concurrent use, also by several processes.
+type KV interface {
+	// Get returns the value of a key, the empty string where there is none.
+	Get(ctx context.Context, key string) (value string, err error)
+	// CompareAndSwap stores the new value if the key still has the old one,
+	// in one step that survives a crash; an empty old value means that there
+	// must be none. It reports whether it did. The new value is never empty.
+	CompareAndSwap(ctx context.Context, key, old, new string) (swapped bool, err error)
+}
+
+// BootGate runs a function once per boot, whichever process comes first. It
+// saves the cost of a pass at every start and is not what makes a pass safe:
+// two passes at once, or one too many, do no harm.
+//
+// The gate is kept per boot and PID namespace, because a restarted container
+// has the boot ID of its host and none of its processes, and per value of
+// SYSTEMD_SOFT_REBOOTS_COUNT. systemd sets that variable for the programs it
+// starts itself, so a program started from a login does not see a soft reboot:
+// set Every, or call [Cleaner.Clean], where soft reboots are used.
+//
+// KV is required; the zero value of every other field is usable. A BootGate is
+// not changed by its methods, and safe for concurrent use.
+type BootGate struct {
+	// KV holds the state.
+	KV KV
+	// Name tells apart several gates over one KV; empty is "clean".
+	Name string
+	// Every opens the gate again after that much awake time. Zero keeps it
+	// closed until the next boot.
+	Every time.Duration
+
+	// Liveness judges the process that has claimed the gate; nil is
+	// liveness.New(liveness.Options{}).
+	Liveness liveness.Liveness
+	// Clock is the clock of Every; nil is that of the running system.
+	Clock Clock
+	// Self returns the identity of this process; nil is liveness.Self.
+	Self func() (liveness.Identity, error)
+}
+
+// Do runs the function unless it has been run in this boot. It reports whether
+// it did, and returns the function's error or that of the KV.
+//
+// The gate is claimed for this process before the function runs, and closed
+// after the function has returned nil. While the claimer lives, others return
+// at once without running it. When the claimer dies on the way the next one
+// takes over; when the function fails the gate opens again. Where the boot
+// cannot be read, the function runs every time.
+//
+// A closed gate costs the reading of the boot ID and one Get.
+func (g *BootGate) Do(ctx context.Context, f func(context.Context) error) (ran bool, err error) {
+	if g.KV == nil {
+		return false, fmt.Errorf("lifecycle: %w: BootGate without a KV", ErrMisconfigured)
+	}
+	if err := ctx.Err(); err != nil {
+		return false, fmt.Errorf("lifecycle: boot gate: %w", err)
+	}
+	selfIdentity := g.Self
+	if selfIdentity == nil {
+		selfIdentity = liveness.Self
+	}
+	self, err := selfIdentity()
+	if err != nil || self.Boot.Boot == "" {
+		return true, f(ctx)
+	}
+	key := g.key(self)
+	value, err := g.KV.Get(ctx, key)
+	if err != nil {
+		return false, fmt.Errorf("lifecycle: read boot gate: %w", err)
+	}
+	closed, err := g.closed(value)
+	if closed || err != nil {
+		return false, err
+	}
+	claim := gateState{state: gateClaimed, awake: g.awake(), claimer: self}.String()
+	claimed, err := g.KV.CompareAndSwap(ctx, key, value, claim)
+	if err != nil {
+		return false, fmt.Errorf("lifecycle: claim boot gate: %w", err)
+	}
+	if !claimed {
+		return false, nil // somebody else was quicker
+	}
+
+	// Whatever becomes of the function, the claim must not outlast it. A swap
+	// that finds another value means that the claim was taken over.
+	after := gateOpen
+	defer func() {
+		release := gateState{state: after, awake: g.awake()}.String()
+		if _, swapErr := g.KV.CompareAndSwap(context.WithoutCancel(ctx), key, claim, release); swapErr != nil && err == nil {
+			err = fmt.Errorf("lifecycle: close boot gate: %w", swapErr)
+		}
+	}()
+	if err := f(ctx); err != nil {
+		return true, err
+	}
+	after = gateDone
+	return true, nil
+}
+
+// key names the gate of this boot, PID namespace and soft reboot.
+func (g *BootGate) key(self liveness.Identity) string {
+	name := g.Name
+	if name == "" {
+		name = "clean"
+	}
+	ns := self.Namespace
+	return fmt.Sprintf("rollcall/%s/%s/%d.%d.%d/%s", name, self.Boot.Boot, ns.PID, ns.PIDUnique, ns.InitStart,
+		os.Getenv("SYSTEMD_SOFT_REBOOTS_COUNT"))
+}
+
+// unjudgedClaim is how much awake time a claim holds whose claimer can neither
+// be called alive nor dead.
+const unjudgedClaim = time.Minute
+
+// closed reports whether the value says that the function has run, or is being
+// run by somebody who lives.
+func (g *BootGate) closed(value string) (bool, error) {
+	state, ok := parseGateState(value)
+	if !ok {
+		return false, nil // never run, or nothing that this version understands
+	}
+	switch state.state {
+	case gateDone:
+		return g.Every <= 0 || g.awake()-state.awake < g.Every, nil
+	case gateClaimed:
+		judge := g.Liveness
+		if judge == nil {
+			var err error
+			if judge, err = liveness.New(liveness.Options{}); err != nil {
+				return false, fmt.Errorf("lifecycle: boot gate: %w", err)
+			}
+		}
+		switch judge.Check(state.claimer).State {
+		case liveness.Alive:
+			return true, nil
+		case liveness.Dead:
+			return false, nil
+		default:
+			return g.awake()-state.awake < unjudgedClaim, nil
+		}
+	default:
+		return false, nil
+	}
+}
+
+// awake is 0 where the clock cannot be read: ages are then never reached.
+func (g *BootGate) awake() time.Duration {
+	awake, err := clockOf(g.Clock).Awake()
+	if err != nil {
+		return 0
+	}
+	return awake
+}
+
+// The states of a gate, as they stand in the KV.
+const (
+	gateOpen    = "open"    // the last run failed
+	gateClaimed = "claimed" // a run is under way
+	gateDone    = "done"    // a run was completed
+)
+
+// gateState is a value of the KV: state, awake time in nanoseconds and, for a
+// claim, the claimer's identity.
+type gateState struct {
+	state   string
+	awake   time.Duration
+	claimer liveness.Identity
+}
+
+func (s gateState) String() string {
+	text := s.state + " " + strconv.FormatInt(int64(s.awake), 10)
+	if s.state == gateClaimed {
+		text += " " + s.claimer.String()
+	}
+	return text
+}
+
+func parseGateState(text string) (gateState, bool) {
+	name, rest, _ := strings.Cut(text, " ")
+	number, rest, _ := strings.Cut(rest, " ")
+	awake, err := strconv.ParseInt(number, 10, 64)
+	if err != nil {
+		return gateState{}, false
+	}
+	state := gateState{state: name, awake: time.Duration(awake)}
+	switch name {
+	case gateOpen, gateDone:
+		return state, true
+	case gateClaimed:
+		state.claimer, err = liveness.Parse(rest)
+		return state, err == nil && !state.claimer.IsZero()
+	default:
+		return gateState{}, false
+	}
+}

@@ -1,0 +1,369 @@
+package lifecycle
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/rollcall-go/rollcall/liveness"
+)
+
+// Cleaner stops the records whose process is gone. Store is required; the zero
+// value of every other field is usable. A Cleaner is not changed by its
+// methods, and safe for concurrent use if its callbacks are.
+type Cleaner struct {
+	// Store holds the records.
+	Store Store
+
+	// Liveness judges processes; nil is liveness.New(liveness.Options{}).
+	Liveness liveness.Liveness
+
+	// Clock is the clock of ages; nil is that of the running system.
+	Clock Clock
+
+	// Owner is the machine or device whose records are judged. Records
+	// without an owner belong to it too; all others are skipped.
+	Owner string
+
+	// LaunchTimeout is how much awake time a launching record has to come up.
+	// Zero is no limit. A record that was launching in an earlier boot has
+	// failed, whatever the limit.
+	LaunchTimeout time.Duration
+
+	// StaleAfter is the age in awake time above which a heartbeat is stale.
+	// It decides about running records whose process cannot be judged or is
+	// not tracked; a heartbeat of an earlier boot of this machine is stale.
+	// Zero is no limit: such records are kept, and reported.
+	StaleAfter time.Duration
+
+	// InactiveAfter is how much awake time an inactive record is kept, counted
+	// from its last heartbeat. Of one from an earlier boot only the time that
+	// this boot has been awake counts. Zero is no limit.
+	InactiveAfter time.Duration
+
+	// Concurrency is how many records are judged, and stopped one by one, at
+	// the same time. Zero and 1 do everything in the goroutine that calls
+	// Clean.
+	Concurrency int
+
+	// DryRun decides and reports, and stops nothing.
+	DryRun bool
+
+	// OnStopped is called after the store has stopped a record, once for
+	// each, in the goroutine that calls Clean; also in a dry run, for what
+	// would have been stopped. A process that dies before the call never
+	// makes it: what must not be lost belongs into the store's own step.
+	OnStopped func(Stop)
+
+	// OnProgress is called now and then during a long pass, and once at its
+	// end, in the goroutine that calls Clean.
+	OnProgress func(Progress)
+
+	// Logger gets a line for each stop, at level Info, and for each record
+	// that is kept without a verdict, at level Debug. Nil is silence.
+	Logger *slog.Logger
+}
+
+// Progress tells how far a pass has come.
+type Progress struct {
+	// Examined and Stopped count as in [Report].
+	Examined, Stopped int
+}
+
+// progressEvery is the number of records between two calls of OnProgress, and
+// batchSize that of the records judged at a time where that pays.
+const (
+	progressEvery = 1000
+	batchSize     = 256
+)
+
+// Clean judges every record of the store once and stops those that are due.
+//
+// One record's error never keeps the others from being judged: Clean goes on
+// and returns all errors joined, each naming its record. A record that could
+// not be read or judged is kept. A cancelled ctx ends the pass between two
+// records; the error then matches that of ctx, and the report tells what was
+// done until then.
+//
+// Several processes may clean one store at once. Each record is stopped by one
+// of them.
+func (c Cleaner) Clean(ctx context.Context) (Report, error) {
+	started := time.Now()
+	j, err := c.judge()
+	if err != nil {
+		return Report{}, err
+	}
+	p := pass{judge: j, ctx: ctx, report: Report{DryRun: c.DryRun, StoppedBy: map[string]int{}, KeptBy: map[string]int{}}}
+	p.batch, _ = c.Store.(BatchStopper)
+	p.run()
+	p.report.Took = time.Since(started)
+	if c.OnProgress != nil {
+		c.OnProgress(Progress{p.report.Examined, p.report.Stopped})
+	}
+	return p.report, p.errs.join()
+}
+
+// CleanOncePerBoot is Clean behind a gate: the first call of a boot cleans, and
+// every later one returns at once with Report.GateClosed. It is the line for a
+// host's main.
+//
+// A pass that returns an error, also that of a single record, leaves the gate
+// open: the next start tries again. A dry run ignores the gate. Where the gate
+// has no Liveness or Clock of its own, those of the Cleaner are used.
+func (c Cleaner) CleanOncePerBoot(ctx context.Context, gate *BootGate) (Report, error) {
+	if c.DryRun {
+		return c.Clean(ctx)
+	}
+	if gate == nil {
+		return Report{}, fmt.Errorf("lifecycle: %w: no gate", ErrMisconfigured)
+	}
+	g := *gate
+	if g.Liveness == nil {
+		g.Liveness = c.Liveness
+	}
+	if g.Clock == nil {
+		g.Clock = c.Clock
+	}
+	var report Report
+	ran, err := g.Do(ctx, func(ctx context.Context) (err error) {
+		report, err = c.Clean(ctx)
+		return err
+	})
+	report.GateClosed = !ran && err == nil
+	return report, err
+}
+
+// Judge says what Clean would make of a record now, and touches nothing. Its
+// error is about the record alone: it names what is wrong with it.
+func (c Cleaner) Judge(record Record) (Decision, error) {
+	j, err := c.judge()
+	if err != nil {
+		return Decision{}, err
+	}
+	decision, err := j.decide(&record)
+	if err != nil {
+		return decision, fmt.Errorf("lifecycle: judge record: %w", err)
+	}
+	return decision, nil
+}
+
+func (c Cleaner) judge() (*judge, error) {
+	if c.Store == nil {
+		return nil, fmt.Errorf("lifecycle: %w: Cleaner without a Store", ErrMisconfigured)
+	}
+	if c.Liveness == nil {
+		var err error
+		if c.Liveness, err = liveness.New(liveness.Options{}); err != nil {
+			return nil, fmt.Errorf("lifecycle: %w", err)
+		}
+	}
+	return &judge{Cleaner: c, now: Beat(c.Clock)}, nil
+}
+
+// pass is one run of Clean.
+type pass struct {
+	*judge
+	ctx    context.Context // of the call of Clean, which pass does not outlive
+	batch  BatchStopper
+	report Report
+	errs   errorList
+}
+
+// work is one record on its way through a pass.
+type work struct {
+	record   Record
+	decision Decision
+	outcome  Outcome
+	err      error
+}
+
+func (p *pass) run() {
+	size := 1
+	if p.batch != nil || p.Concurrency > 1 {
+		size = batchSize
+	}
+	works := make([]work, 0, size)
+	for record, err := range p.Store.Candidates(p.ctx) {
+		if p.ctx.Err() != nil {
+			break
+		}
+		if err != nil {
+			p.report.Examined++
+			p.fail(record, "read", err)
+			continue
+		}
+		if works = append(works, work{record: record}); len(works) == size {
+			p.do(works)
+			works = works[:0]
+		}
+	}
+	p.do(works)
+	if err := p.ctx.Err(); err != nil {
+		p.errs.add(fmt.Errorf("lifecycle: clean: %w", err))
+	}
+}
+
+// do judges some records, stops those that are due, and accounts for all that
+// it came to.
+func (p *pass) do(works []work) {
+	var done int
+	if p.batch != nil && !p.DryRun {
+		done = p.parallel(works, p.decide)
+		p.stopBatch(works[:done])
+	} else {
+		done = p.parallel(works, p.decideAndStop)
+	}
+	for i := range works[:done] {
+		p.account(&works[i])
+	}
+}
+
+// parallel calls f for the works in order until ctx is cancelled, and returns
+// how many it called it for.
+func (p *pass) parallel(works []work, f func(*work)) int {
+	workers := max(1, min(p.Concurrency, len(works)))
+	if workers == 1 {
+		for i := range works {
+			if p.ctx.Err() != nil {
+				return i
+			}
+			f(&works[i])
+		}
+		return len(works)
+	}
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	next := 0
+	for range workers {
+		wg.Go(func() {
+			for {
+				mu.Lock()
+				i := next
+				if i == len(works) || p.ctx.Err() != nil {
+					mu.Unlock()
+					return
+				}
+				next++
+				mu.Unlock()
+				f(&works[i])
+			}
+		})
+	}
+	wg.Wait()
+	return next
+}
+
+func (p *pass) decide(w *work) { w.decision, w.err = p.judge.decide(&w.record) }
+
+func (p *pass) decideAndStop(w *work) {
+	p.decide(w)
+	if w.due() && !p.DryRun {
+		p.stop(w)
+	}
+}
+
+func (w *work) due() bool { return w.err == nil && w.decision.Action == Stopping }
+
+func (w *work) cause() Cause {
+	return Cause{By: BySystem, Reason: w.decision.Reason, Verdict: w.decision.Verdict, IfUnchanged: true}
+}
+
+// stop stops one record by itself. The decision to stop is taken back where
+// the store says that it no longer holds.
+func (p *pass) stop(w *work) {
+	w.outcome, w.err = p.Store.Stop(p.ctx, w.record, w.cause())
+	switch {
+	case errors.Is(w.err, ErrChanged):
+		w.outcome, w.err = 0, nil
+		w.decision.Action, w.decision.Reason = Keep, ReasonChanged
+	case w.err == nil && w.outcome != Stopped && w.outcome != AlreadyStopped:
+		w.err = fmt.Errorf("the store returned neither an outcome nor an error: %v", w.outcome)
+	}
+}
+
+// stopBatch stops the records that are due by batches. One that fails is tried
+// by itself, so that its error is its own, and the rest goes on.
+func (p *pass) stopBatch(works []work) {
+	var due []*work
+	var stops []Stop
+	for i := range works {
+		if w := &works[i]; w.due() {
+			due = append(due, w)
+			stops = append(stops, Stop{w.record, w.cause()})
+		}
+	}
+	for len(due) > 0 {
+		outcomes, err := p.batch.StopBatch(p.ctx, stops)
+		n := min(len(outcomes), len(due))
+		for i, w := range due[:n] {
+			w.outcome = outcomes[i]
+		}
+		if n < len(due) {
+			if err == nil || p.ctx.Err() == nil {
+				p.stop(due[n])
+			} else {
+				due[n].err = err
+			}
+			n++
+		}
+		due, stops = due[n:], stops[n:]
+	}
+}
+
+func (p *pass) account(w *work) {
+	r := &p.report
+	r.Examined++
+	switch {
+	case w.err != nil:
+		verb := "judge"
+		if w.decision.Action == Stopping {
+			verb = "stop"
+		}
+		p.fail(w.record, verb, w.err)
+	case w.decision.Action == Skip:
+		r.Skipped++
+	case w.decision.Action == Keep:
+		r.Kept++
+		r.KeptBy[w.decision.Reason]++
+		if w.decision.Verdict.State != liveness.Alive {
+			p.log(slog.LevelDebug, "kept", w)
+		}
+	case w.outcome == AlreadyStopped:
+		r.AlreadyStopped++
+	default:
+		r.Stopped++
+		r.StoppedBy[w.decision.Reason]++
+		p.log(slog.LevelInfo, "stopped", w)
+		stop := Stop{w.record, w.cause()}
+		if len(r.Stops) < maxListed {
+			r.Stops = append(r.Stops, stop)
+		}
+		if p.OnStopped != nil {
+			p.OnStopped(stop)
+		}
+	}
+	if p.OnProgress != nil && r.Examined%progressEvery == 0 {
+		p.OnProgress(Progress{r.Examined, r.Stopped})
+	}
+}
+
+func (p *pass) log(level slog.Level, message string, w *work) {
+	if p.Logger == nil || !p.Logger.Enabled(p.ctx, level) {
+		return
+	}
+	p.Logger.Log(p.ctx, level, message, "record", w.record.Name, "incarnation", w.record.Incarnation,
+		"reason", w.decision.Reason, "verdict", w.decision.Verdict.String(), "dry_run", p.DryRun)
+}
+
+func (p *pass) fail(record Record, verb string, err error) {
+	p.report.Failed++
+	if record.Name != "" {
+		err = fmt.Errorf("lifecycle: %s record %q: %w", verb, record.Name, err)
+	} else {
+		err = fmt.Errorf("lifecycle: %s record: %w", verb, err)
+	}
+	p.errs.add(err)
+}

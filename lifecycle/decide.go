@@ -1,0 +1,146 @@
+package lifecycle
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/rollcall-go/rollcall/bootid"
+	"github.com/rollcall-go/rollcall/liveness"
+)
+
+// Action is what is to be done with a record.
+type Action uint8
+
+const (
+	// Keep leaves the record as it is.
+	Keep Action = iota
+	// Stopping stops it.
+	Stopping
+	// Skip leaves it to its owner.
+	Skip
+)
+
+// String returns "keep", "stop" or "skip".
+func (a Action) String() string {
+	switch a {
+	case Keep:
+		return "keep"
+	case Stopping:
+		return "stop"
+	case Skip:
+		return "skip"
+	default:
+		return fmt.Sprintf("invalid(%d)", a)
+	}
+}
+
+// The reasons for which a [Cleaner] keeps or skips a record. A record whose
+// process could not be judged is kept for the reason of the verdict, such as
+// "other_namespace".
+const (
+	ReasonAlive      = "alive"       // its process runs
+	ReasonHeartbeat  = "heartbeat"   // no verdict, but its heartbeat is recent
+	ReasonNoProcess  = "no_process"  // no process is tracked, and no age to judge by
+	ReasonLaunching  = "launching"   // it may still come up
+	ReasonAtRest     = "at_rest"     // it is inactive, and may stay so
+	ReasonChanged    = "changed"     // it changed while it was judged
+	ReasonOtherOwner = "other_owner" // it belongs to another machine or device
+)
+
+// Decision is what a [Cleaner] makes of one record, and why.
+type Decision struct {
+	Action Action
+	// Reason is one of the reasons of this package.
+	Reason string
+	// Verdict is the answer about the process, where one was asked for.
+	Verdict liveness.Verdict
+}
+
+// judge holds what stays the same during one pass.
+type judge struct {
+	Cleaner
+	now Heartbeat
+}
+
+// decide is the decision table. An error means that the record is not one that
+// can be judged; it is kept.
+func (j *judge) decide(record *Record) (Decision, error) {
+	if err := record.validate(); err != nil {
+		return Decision{}, err
+	}
+	if record.Owner != "" && record.Owner != j.Owner {
+		return Decision{Action: Skip, Reason: ReasonOtherOwner}, nil
+	}
+	switch record.Phase {
+	case Launching:
+		if j.launchFailed(record.Heartbeat) {
+			return Decision{Action: Stopping, Reason: ReasonLaunchFailed}, nil
+		}
+		return Decision{Reason: ReasonLaunching}, nil
+	case Inactive:
+		if age, _ := record.Heartbeat.age(j.now); exceeds(age, j.InactiveAfter) {
+			return Decision{Action: Stopping, Reason: ReasonInactive}, nil
+		}
+		return Decision{Reason: ReasonAtRest}, nil
+	default:
+		return j.decideRunning(record)
+	}
+}
+
+func (j *judge) decideRunning(record *Record) (Decision, error) {
+	var verdict liveness.Verdict
+	tracked := !record.Identity.IsZero()
+	if tracked {
+		verdict = j.Liveness.Check(record.Identity)
+	}
+	decision := Decision{Verdict: verdict}
+	switch verdict.State {
+	case liveness.Alive:
+		decision.Reason = ReasonAlive
+		return decision, nil
+	case liveness.Dead:
+		decision.Action, decision.Reason = Stopping, exitReason(verdict.Reason)
+		return decision, nil
+	}
+	if errors.Is(verdict.Err, liveness.ErrInvalid) {
+		// What is wrong with the identity may be wrong with the rest.
+		return decision, fmt.Errorf("%q: %w", record.Name, verdict.Err)
+	}
+	age, relation := record.Heartbeat.age(j.now)
+	switch {
+	case j.StaleAfter > 0 && (relation == bootid.OtherBoot || exceeds(age, j.StaleAfter)):
+		decision.Action, decision.Reason = Stopping, ReasonStale
+	case j.StaleAfter > 0 && relation == bootid.SameBoot:
+		decision.Reason = ReasonHeartbeat
+	case tracked:
+		decision.Reason = verdict.Reason.String()
+	default:
+		decision.Reason = ReasonNoProcess
+	}
+	return decision, nil
+}
+
+// launchFailed reports whether a launch that began with the given heartbeat
+// can no longer succeed: whoever was launching it is gone with its boot, or
+// has had its time.
+func (j *judge) launchFailed(began Heartbeat) bool {
+	age, relation := began.age(j.now)
+	return relation == bootid.OtherBoot || exceeds(age, j.LaunchTimeout)
+}
+
+// exceeds reports whether an age is over a limit; a limit of zero is none.
+func exceeds(age, limit time.Duration) bool { return limit > 0 && age > limit }
+
+func exitReason(reason liveness.Reason) string {
+	switch reason {
+	case liveness.Rebooted, liveness.OtherNamespace:
+		return ReasonReboot
+	case liveness.PIDReused, liveness.NotAProcess:
+		return ReasonPIDReused
+	case liveness.Zombie:
+		return ReasonZombie
+	default:
+		return ReasonDied
+	}
+}

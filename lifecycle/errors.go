@@ -1,0 +1,28 @@
+package lifecycle
+
+import "errors"
+
+var (
+	// ErrInvalidRecord is returned for a [Record] that cannot be stored or
+	// judged: without a name or an incarnation, with a phase that does not
+	// exist, or with Data that is no JSON.
+	ErrInvalidRecord = errors.New("invalid record")
+
+	// ErrChanged is returned by [Store.Stop] when [Cause.IfUnchanged] is set
+	// and the stored record is no longer as it was read. Nothing happened;
+	// read it and judge it again.
+	ErrChanged = errors.New("record changed since it was read")
+
+	// ErrNotRegistered is returned by the registering methods of a store when
+	// it holds no record of that name and incarnation: it was stopped, or the
+	// name was registered again.
+	ErrNotRegistered = errors.New("not registered")
+
+	// ErrNameTaken is returned by a store that is asked to register a name
+	// which a record holds already. Stop that record first.
+	ErrNameTaken = errors.New("name is taken")
+
+	// ErrMisconfigured is returned when a required field of a [Cleaner] or a
+	// [BootGate] is missing.
+	ErrMisconfigured = errors.New("misconfigured")
+)

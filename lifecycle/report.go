@@ -1,0 +1,111 @@
+package lifecycle
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Report says what a pass of a [Cleaner] did.
+type Report struct {
+	// GateClosed says that there was no pass: the gate had been passed in
+	// this boot already, or another process was in it. All else is zero then.
+	GateClosed bool
+	// DryRun says that nothing was stopped; Stopped, StoppedBy and Stops tell
+	// what would have been.
+	DryRun bool
+
+	// Examined counts the records that were read, unreadable ones included.
+	// It is the sum of the five counts below.
+	Examined int
+	// Stopped counts the records that this pass stopped. Descendants that the
+	// store stopped along with them are not among them.
+	Stopped int
+	// AlreadyStopped counts those that were to be stopped and had been, by
+	// somebody else or along with their parent.
+	AlreadyStopped int
+	// Kept counts those that were left as they are.
+	Kept int
+	// Skipped counts those of other owners.
+	Skipped int
+	// Failed counts those that could not be read, judged or stopped. Clean
+	// returns their errors.
+	Failed int
+
+	// StoppedBy and KeptBy count by reason.
+	StoppedBy, KeptBy map[string]int
+
+	// Stops lists what was stopped, the first 1,000 of it. Cleaner.OnStopped
+	// sees all.
+	Stops []Stop
+
+	// Took is the time that the pass took, by the monotonic clock.
+	Took time.Duration
+}
+
+// maxListed bounds Report.Stops and the errors of a pass, so that a pass over
+// a million records does not hold them all.
+const (
+	maxListed = 1000
+	maxErrors = 100
+)
+
+// String returns the report in one line, such as "7 examined: 3 stopped (2
+// exit:died, 1 exit:reboot), 4 kept (3 alive, 1 launching) in 2ms".
+func (r Report) String() string {
+	if r.GateClosed {
+		return "gate closed, nothing examined"
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%d examined: ", r.Examined)
+	verb := "stopped"
+	if r.DryRun {
+		verb = "to stop"
+	}
+	fmt.Fprintf(&b, "%d %s%s, %d kept%s", r.Stopped, verb, counts(r.StoppedBy), r.Kept, counts(r.KeptBy))
+	for _, rest := range []struct {
+		n    int
+		what string
+	}{{r.AlreadyStopped, "already stopped"}, {r.Skipped, "of other owners"}, {r.Failed, "failed"}} {
+		if rest.n > 0 {
+			fmt.Fprintf(&b, ", %d %s", rest.n, rest.what)
+		}
+	}
+	fmt.Fprintf(&b, " in %v", r.Took.Round(time.Microsecond))
+	return b.String()
+}
+
+func counts(by map[string]int) string {
+	if len(by) == 0 {
+		return ""
+	}
+	parts := make([]string, 0, len(by))
+	for _, reason := range slices.Sorted(maps.Keys(by)) {
+		parts = append(parts, fmt.Sprintf("%d %s", by[reason], reason))
+	}
+	return " (" + strings.Join(parts, ", ") + ")"
+}
+
+// errorList joins errors, the first ones in full and the rest as a number.
+type errorList struct {
+	errs []error
+	more int
+}
+
+func (l *errorList) add(err error) {
+	if len(l.errs) < maxErrors {
+		l.errs = append(l.errs, err)
+	} else {
+		l.more++
+	}
+}
+
+func (l *errorList) join() error {
+	if l.more > 0 {
+		return errors.Join(append(slices.Clip(l.errs), fmt.Errorf("lifecycle: and %d more errors", l.more))...)
+	}
+	return errors.Join(l.errs...)
+}

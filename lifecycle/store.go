@@ -1,0 +1,169 @@
+package lifecycle
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"iter"
+	"time"
+
+	"github.com/rollcall-go/rollcall/liveness"
+)
+
+// Store is all that a [Cleaner] needs of the place where a host keeps its
+// records. Implementations are safe for concurrent use, also by several
+// processes where they share the records. Package storetest checks one.
+type Store interface {
+	// Candidates yields every record that may have to be stopped: all of them
+	// is right, leaving out those that are no longer registered. The order is
+	// free, and a record that is registered or stopped meanwhile may be
+	// yielded or not.
+	//
+	// A record that cannot be read is yielded as an error, with as much of
+	// the Record filled in as is known, and the iteration goes on. An error
+	// that ends the reading is yielded last. A cancelled ctx is one.
+	//
+	// The Cleaner calls Stop between two records, in the same goroutine
+	// unless Concurrency is above 1: hold no lock and no connection that Stop
+	// needs while yielding. What is yielded belongs to the caller.
+	Candidates(ctx context.Context) iter.Seq2[Record, error]
+
+	// Stop is the one way in which a record ends. In one step that other
+	// users of the store see whole or not at all, and that a crash leaves
+	// whole or undone, it
+	//
+	//   - saves a snapshot of the record, its Data and its bindings included,
+	//   - logs one stopped event with the cause,
+	//   - removes the record and its bindings,
+	//   - and does the same for its descendants, the records whose Parent is
+	//     stopped, with the reason [ReasonParentStopped]. A cycle of parents
+	//     is followed once round.
+	//
+	// All this only if the stored record has the Name and the Incarnation of
+	// the given one, and, where [Cause.IfUnchanged] is set, is also otherwise
+	// as it was read. If no record of that Name and Incarnation is stored the
+	// outcome is AlreadyStopped, which is no error.
+	//
+	// An error means that nothing happened and that a retry is safe.
+	// ErrChanged is one of them.
+	Stop(ctx context.Context, record Record, cause Cause) (Outcome, error)
+}
+
+// Outcome is what [Store.Stop] found. The zero value is none, and goes with an
+// error.
+type Outcome uint8
+
+const (
+	// Stopped means that this very call stopped the record.
+	Stopped Outcome = iota + 1
+	// AlreadyStopped means that somebody else has, or that the name is
+	// registered anew.
+	AlreadyStopped
+)
+
+// String returns "stopped" or "already stopped".
+func (o Outcome) String() string {
+	switch o {
+	case Stopped:
+		return "stopped"
+	case AlreadyStopped:
+		return "already stopped"
+	default:
+		return fmt.Sprintf("invalid(%d)", o)
+	}
+}
+
+// Cause says who stops a record and why.
+type Cause struct {
+	// By is who: BySystem for the Cleaner.
+	By string
+	// Reason is why: one of the reasons of this package, or the host's own.
+	Reason string
+	// Verdict is what Reason rests on, where a process was judged.
+	Verdict liveness.Verdict
+	// IfUnchanged asks the store to stop the record only if the stored one
+	// still has the Phase, the Identity and the Heartbeat of the given one,
+	// and to return ErrChanged otherwise. The Cleaner sets it: a record that
+	// came to life after it was read must be judged again.
+	IfUnchanged bool
+}
+
+// BySystem is the By of everything that a [Cleaner] stops.
+const BySystem = "system"
+
+// The reasons for which a [Cleaner] stops a record.
+const (
+	ReasonReboot        = "exit:reboot"     // its boot is over, or its PID namespace (a container)
+	ReasonDied          = "exit:died"       // nobody has the PID
+	ReasonPIDReused     = "exit:pid_reused" // another process or a thread has the PID
+	ReasonZombie        = "exit:zombie"     // it has exited and was not waited for
+	ReasonLaunchFailed  = "launch_failed"   // it never came up
+	ReasonStale         = "stale"           // its heartbeat is too old
+	ReasonInactive      = "inactive"        // it has been inactive for too long
+	ReasonParentStopped = "parent_stopped"  // its parent was stopped
+)
+
+// Stop is a record together with the cause for which it is or was stopped.
+type Stop struct {
+	Record Record
+	Cause  Cause
+}
+
+// BatchStopper is an ability that a [Store] may have besides: to stop many
+// records for less than one by one. The Cleaner uses it where it is.
+type BatchStopper interface {
+	// StopBatch does what Stop does for each in order, in as many steps as it
+	// likes. It returns the outcomes of the records that it came to; if these
+	// are not all, the error is that of the next one, with which nothing
+	// happened.
+	StopBatch(ctx context.Context, stops []Stop) ([]Outcome, error)
+}
+
+// Event is the log's entry of one stop, in the form in which the stores of
+// this module keep it.
+type Event struct {
+	// Seq grows with every event of a store.
+	Seq int64 `json:"seq"`
+	// At is the wall time of the stop, for people.
+	At          time.Time `json:"at"`
+	Name        string    `json:"name"`
+	Incarnation string    `json:"incarnation"`
+	// Action is "stopped".
+	Action string `json:"action"`
+	By     string `json:"by"`
+	Reason string `json:"reason"`
+	// Verdict is the sentence of the verdict, empty where no process was
+	// judged.
+	Verdict  string   `json:"verdict,omitempty"`
+	Snapshot Snapshot `json:"snapshot"`
+}
+
+// ActionStopped is the Action of a stop's [Event].
+const ActionStopped = "stopped"
+
+// NewEvent returns the event of a stop. The store adds Seq.
+func NewEvent(snapshot Snapshot, cause Cause) Event {
+	event := Event{
+		At: time.Now().UTC(), Name: snapshot.Name, Incarnation: snapshot.Incarnation,
+		Action: ActionStopped, By: cause.By, Reason: cause.Reason, Snapshot: snapshot,
+	}
+	if cause.Verdict != (liveness.Verdict{}) {
+		event.Verdict = cause.Verdict.String()
+	}
+	return event
+}
+
+// Snapshot is a record as it was when it was stopped: what a host needs to
+// resume it.
+type Snapshot struct {
+	Record
+	// Bindings are the keys that were bound to it, sorted.
+	Bindings []string `json:"bindings,omitempty"`
+}
+
+// Clone returns a copy that shares no memory with s.
+func (s Snapshot) Clone() Snapshot {
+	s.Data = append(json.RawMessage(nil), s.Data...)
+	s.Bindings = append([]string(nil), s.Bindings...)
+	return s
+}
