@@ -70,6 +70,14 @@ func (r Record) validate() error {
 	return nil
 }
 
+// SameState reports whether r and other agree in Phase, Identity and Heartbeat:
+// what [Cause.IfUnchanged] is about.
+func (r Record) SameState(other Record) bool {
+	return r.Phase == other.Phase && r.Identity.String() == other.Identity.String() &&
+		r.Heartbeat.Boot == other.Heartbeat.Boot && r.Heartbeat.Awake == other.Heartbeat.Awake &&
+		r.Heartbeat.Wall.Equal(other.Heartbeat.Wall)
+}
+
 // Phase is how far a record has come.
 type Phase uint8
 

@@ -1,0 +1,605 @@
+package storetest
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/rollcall-go/rollcall/bootid"
+	"github.com/rollcall-go/rollcall/lifecycle"
+	"github.com/rollcall-go/rollcall/liveness"
+)
+
+var cases = []struct {
+	name string
+	run  func(context.Context, Subject) error
+}{
+	{"yields records as they were registered", yieldsRecords},
+	{"yields names of any characters", yieldsOddNames},
+	{"ends an iteration early", endsEarly},
+	{"stops while it is iterated over", stopsDuringIteration},
+	{"stops with event and snapshot", stopsWithEvent},
+	{"stops once", stopsOnce},
+	{"stops once under contention", stopsOnceConcurrently},
+	{"stops nothing that is not registered", stopsNothingUnknown},
+	{"spares a later incarnation", sparesLaterIncarnation},
+	{"registers a stopped name again", registersAgain},
+	{"leaves no binding behind", leavesNoBinding},
+	{"spares a record that changed, if asked", sparesChanged},
+	{"stops descendants", stopsDescendants},
+	{"ends at a cycle of parents", endsAtCycle},
+	{"does nothing when cancelled", cancelled},
+	{"shares no memory with callers", sharesNoMemory},
+	{"stops in batches as one by one", stopsBatch},
+	{"keeps all when reopened", reopens},
+}
+
+// A moment with nanoseconds, away from any default.
+var created = time.Date(2024, 2, 29, 23, 59, 58, 123456789, time.UTC)
+
+func record(name, incarnation string) lifecycle.Record {
+	boot := bootid.ID{Machine: "0123456789abcdef0123456789abcdef", Boot: "6ba7b810-9dad-11d1-80b4-00c04fd430c8", Quality: bootid.Native}
+	return lifecycle.Record{
+		Name: name, Incarnation: incarnation,
+		Identity:  liveness.Identity{PID: 4711, Boot: boot, Start: 12345, Unique: 67890, Marker: "a marker"},
+		CreatedAt: created,
+		Heartbeat: lifecycle.Heartbeat{Boot: boot, Awake: 90 * time.Minute, Wall: created.Add(time.Hour + time.Nanosecond)},
+		Data:      json.RawMessage(`{"argv":["sh","-c","exit 1"],"n":1.50}`),
+	}
+}
+
+var cause = lifecycle.Cause{By: "tester", Reason: "exit:test", Verdict: liveness.Verdict{State: liveness.Dead, Reason: liveness.NoProcess}}
+
+func put(ctx context.Context, s Subject, records ...lifecycle.Record) error {
+	for _, r := range records {
+		if err := s.Put(ctx, r); err != nil {
+			return fmt.Errorf("Put(%q): %w", r.Name, err)
+		}
+	}
+	return nil
+}
+
+func candidates(ctx context.Context, s Subject) ([]lifecycle.Record, error) {
+	var records []lifecycle.Record
+	for r, err := range s.Candidates(ctx) {
+		if err != nil {
+			return nil, fmt.Errorf("Candidates: %w", err)
+		}
+		records = append(records, r)
+	}
+	return records, nil
+}
+
+// stop stops a record and checks the outcome.
+func stop(ctx context.Context, s Subject, r lifecycle.Record, want lifecycle.Outcome) error {
+	got, err := s.Stop(ctx, r, cause)
+	if err != nil {
+		return fmt.Errorf("Stop(%q): %w", r.Name, err)
+	}
+	if got != want {
+		return fmt.Errorf("Stop(%q, incarnation %q) = %v, want %v", r.Name, r.Incarnation, got, want)
+	}
+	return nil
+}
+
+// holds checks which records and which events a store has, by name.
+func holds(ctx context.Context, s Subject, names, stopped []string) error {
+	records, err := s.Records(ctx)
+	if err != nil {
+		return fmt.Errorf("Records: %w", err)
+	}
+	got := make([]string, 0, len(records))
+	for _, r := range records {
+		got = append(got, r.Name)
+	}
+	yielded, err := candidates(ctx, s)
+	if err != nil {
+		return err
+	}
+	if len(yielded) != len(records) {
+		return fmt.Errorf("Candidates yields %d records, Records has %d", len(yielded), len(records))
+	}
+	events, err := s.Events(ctx)
+	if err != nil {
+		return fmt.Errorf("Events: %w", err)
+	}
+	gotStopped := make([]string, 0, len(events))
+	for _, e := range events {
+		gotStopped = append(gotStopped, e.Name)
+	}
+	slices.Sort(got)
+	slices.Sort(gotStopped)
+	if !slices.Equal(got, names) || !slices.Equal(gotStopped, stopped) {
+		return fmt.Errorf("the store holds records %q and stopped events of %q, want %q and %q", got, gotStopped, names, stopped)
+	}
+	return nil
+}
+
+// sameRecord compares what must survive a store.
+func sameRecord(got, want lifecycle.Record) error {
+	if !got.CreatedAt.Equal(want.CreatedAt) {
+		return fmt.Errorf("record %q: CreatedAt is %v, want %v", want.Name, got.CreatedAt, want.CreatedAt)
+	}
+	if !got.SameState(want) {
+		return fmt.Errorf("record %q: phase, identity or heartbeat is\n%v %v %+v, want\n%v %v %+v", want.Name,
+			got.Phase, got.Identity, got.Heartbeat, want.Phase, want.Identity, want.Heartbeat)
+	}
+	if string(got.Data) != string(want.Data) {
+		return fmt.Errorf("record %q: Data is %s, want %s", want.Name, got.Data, want.Data)
+	}
+	if got.Name != want.Name || got.Incarnation != want.Incarnation || got.Owner != want.Owner || got.Parent != want.Parent {
+		return fmt.Errorf("record is %+v, want %+v", got, want)
+	}
+	return nil
+}
+
+func yieldsRecords(ctx context.Context, s Subject) error {
+	full := record("full", "1")
+	full.Owner, full.Phase = "elsewhere", lifecycle.Inactive
+	child := record("child", "1")
+	child.Parent, child.Phase = "full", lifecycle.Launching
+	bare := lifecycle.Record{Name: "bare", Incarnation: "x", CreatedAt: created, Heartbeat: record("", "").Heartbeat}
+	want := []lifecycle.Record{bare, child, full}
+	if err := put(ctx, s, want...); err != nil {
+		return err
+	}
+	got, err := candidates(ctx, s)
+	if err != nil {
+		return err
+	}
+	if len(got) != len(want) {
+		return fmt.Errorf("Candidates yields %d records, want %d", len(got), len(want))
+	}
+	slices.SortFunc(got, func(a, b lifecycle.Record) int { return compareStrings(a.Name, b.Name) })
+	for i := range want {
+		if err := sameRecord(got[i], want[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func compareStrings(a, b string) int {
+	switch {
+	case a < b:
+		return -1
+	case a > b:
+		return 1
+	default:
+		return 0
+	}
+}
+
+func yieldsOddNames(ctx context.Context, s Subject) error {
+	names := []string{" ", "%", "'; DROP TABLE records; --", "A", "a", "a\nb", "ä", "日本", "…/../x"}
+	slices.Sort(names)
+	for _, name := range names {
+		if err := put(ctx, s, record(name, name)); err != nil {
+			return err
+		}
+	}
+	if err := holds(ctx, s, names, []string{}); err != nil {
+		return err
+	}
+	for _, name := range names {
+		if err := stop(ctx, s, record(name, name), lifecycle.Stopped); err != nil {
+			return err
+		}
+	}
+	return holds(ctx, s, []string{}, names)
+}
+
+func endsEarly(ctx context.Context, s Subject) error {
+	if err := put(ctx, s, record("a", "1"), record("b", "1")); err != nil {
+		return err
+	}
+	for _, err := range s.Candidates(ctx) {
+		if err != nil {
+			return err
+		}
+		break
+	}
+	if err := stop(ctx, s, record("a", "1"), lifecycle.Stopped); err != nil {
+		return err
+	}
+	return holds(ctx, s, []string{"b"}, []string{"a"})
+}
+
+func stopsDuringIteration(ctx context.Context, s Subject) error {
+	var want []string
+	for i := range 50 {
+		name := fmt.Sprintf("r%02d", i)
+		want = append(want, name)
+		if err := put(ctx, s, record(name, "1")); err != nil {
+			return err
+		}
+	}
+	for r, err := range s.Candidates(ctx) {
+		if err != nil {
+			return err
+		}
+		if err := stop(ctx, s, r, lifecycle.Stopped); err != nil {
+			return err
+		}
+	}
+	return holds(ctx, s, []string{}, want)
+}
+
+func stopsWithEvent(ctx context.Context, s Subject) error {
+	r := record("a", "1")
+	if err := put(ctx, s, r, record("other", "1")); err != nil {
+		return err
+	}
+	for _, key := range []string{"session:2", "session:1"} {
+		if err := s.Bind(ctx, r, key); err != nil {
+			return fmt.Errorf("Bind: %w", err)
+		}
+	}
+	if err := stop(ctx, s, r, lifecycle.Stopped); err != nil {
+		return err
+	}
+	if err := holds(ctx, s, []string{"other"}, []string{"a"}); err != nil {
+		return err
+	}
+	events, err := s.Events(ctx)
+	if err != nil {
+		return err
+	}
+	e := events[0]
+	if e.Action != lifecycle.ActionStopped || e.By != cause.By || e.Reason != cause.Reason || e.Incarnation != "1" || e.Verdict != cause.Verdict.String() {
+		return fmt.Errorf("event is %q by %q for %q of incarnation %q with verdict %q, want the cause %+v", e.Action, e.By, e.Reason, e.Incarnation, e.Verdict, cause)
+	}
+	if err := sameRecord(e.Snapshot.Record, r); err != nil {
+		return fmt.Errorf("snapshot: %w", err)
+	}
+	if want := []string{"session:1", "session:2"}; !reflect.DeepEqual(e.Snapshot.Bindings, want) {
+		return fmt.Errorf("snapshot has bindings %q, want %q", e.Snapshot.Bindings, want)
+	}
+	return nil
+}
+
+func stopsOnce(ctx context.Context, s Subject) error {
+	r := record("a", "1")
+	if err := put(ctx, s, r); err != nil {
+		return err
+	}
+	if err := stop(ctx, s, r, lifecycle.Stopped); err != nil {
+		return err
+	}
+	if err := stop(ctx, s, r, lifecycle.AlreadyStopped); err != nil {
+		return err
+	}
+	return holds(ctx, s, []string{}, []string{"a"})
+}
+
+func stopsOnceConcurrently(ctx context.Context, s Subject) error {
+	var records []lifecycle.Record
+	var names []string
+	for i := range 8 {
+		records = append(records, record(fmt.Sprint(i), "1"))
+		names = append(names, fmt.Sprint(i))
+	}
+	if err := put(ctx, s, records...); err != nil {
+		return err
+	}
+	var mu sync.Mutex
+	var errs []error
+	stopped := map[string]int{}
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for _, r := range records {
+				outcome, err := s.Stop(ctx, r, cause)
+				mu.Lock()
+				if err != nil {
+					errs = append(errs, err)
+				}
+				if outcome == lifecycle.Stopped {
+					stopped[r.Name]++
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	for _, r := range records {
+		if stopped[r.Name] != 1 {
+			errs = append(errs, fmt.Errorf("record %q was Stopped %d times", r.Name, stopped[r.Name]))
+		}
+	}
+	return errors.Join(append(errs, holds(ctx, s, []string{}, names))...)
+}
+
+func stopsNothingUnknown(ctx context.Context, s Subject) error {
+	if err := put(ctx, s, record("a", "1")); err != nil {
+		return err
+	}
+	if err := stop(ctx, s, record("b", "1"), lifecycle.AlreadyStopped); err != nil {
+		return err
+	}
+	return holds(ctx, s, []string{"a"}, []string{})
+}
+
+func sparesLaterIncarnation(ctx context.Context, s Subject) error {
+	if err := put(ctx, s, record("a", "2")); err != nil {
+		return err
+	}
+	if err := stop(ctx, s, record("a", "1"), lifecycle.AlreadyStopped); err != nil {
+		return err
+	}
+	return holds(ctx, s, []string{"a"}, []string{})
+}
+
+func registersAgain(ctx context.Context, s Subject) error {
+	for _, incarnation := range []string{"1", "2", "3"} {
+		r := record("a", incarnation)
+		if err := put(ctx, s, r); err != nil {
+			return err
+		}
+		if err := stop(ctx, s, r, lifecycle.Stopped); err != nil {
+			return err
+		}
+	}
+	events, err := s.Events(ctx)
+	if err != nil {
+		return err
+	}
+	var incarnations []string
+	for i, e := range events {
+		incarnations = append(incarnations, e.Snapshot.Incarnation)
+		if i > 0 && e.Seq <= events[i-1].Seq {
+			return fmt.Errorf("event %d has Seq %d after %d", i, e.Seq, events[i-1].Seq)
+		}
+	}
+	if want := []string{"1", "2", "3"}; !slices.Equal(incarnations, want) {
+		return fmt.Errorf("stopped events are of incarnations %q, want %q", incarnations, want)
+	}
+	return nil
+}
+
+func leavesNoBinding(ctx context.Context, s Subject) error {
+	first, second := record("a", "1"), record("a", "2")
+	if err := put(ctx, s, first); err != nil {
+		return err
+	}
+	if err := s.Bind(ctx, first, "key"); err != nil {
+		return fmt.Errorf("Bind: %w", err)
+	}
+	if err := stop(ctx, s, first, lifecycle.Stopped); err != nil {
+		return err
+	}
+	if err := put(ctx, s, second); err != nil {
+		return err
+	}
+	if err := s.Bind(ctx, first, "late"); !errors.Is(err, lifecycle.ErrNotRegistered) {
+		return fmt.Errorf("Bind to a stopped incarnation: error %v, want ErrNotRegistered", err)
+	}
+	if err := stop(ctx, s, second, lifecycle.Stopped); err != nil {
+		return err
+	}
+	events, err := s.Events(ctx)
+	if err != nil {
+		return err
+	}
+	if last := events[len(events)-1].Snapshot; len(last.Bindings) != 0 {
+		return fmt.Errorf("the second incarnation inherits bindings %q", last.Bindings)
+	}
+	return nil
+}
+
+func sparesChanged(ctx context.Context, s Subject) error {
+	ifUnchanged := cause
+	ifUnchanged.IfUnchanged = true
+	for name, change := range map[string]func(*lifecycle.Record){
+		"phase":     func(r *lifecycle.Record) { r.Phase = lifecycle.Inactive },
+		"identity":  func(r *lifecycle.Record) { r.Identity.Unique++ },
+		"heartbeat": func(r *lifecycle.Record) { r.Heartbeat.Awake++ },
+	} {
+		read := record(name, "1")
+		changed := read
+		change(&changed)
+		if err := put(ctx, s, read, changed); err != nil {
+			return err
+		}
+		if outcome, err := s.Stop(ctx, read, ifUnchanged); !errors.Is(err, lifecycle.ErrChanged) {
+			return fmt.Errorf("Stop, if unchanged, of a record whose %s changed = %v, %v, want ErrChanged", name, outcome, err)
+		}
+	}
+	if err := holds(ctx, s, []string{"heartbeat", "identity", "phase"}, []string{}); err != nil {
+		return err
+	}
+	// Without the condition the incarnation alone counts.
+	return stop(ctx, s, record("phase", "1"), lifecycle.Stopped)
+}
+
+func stopsDescendants(ctx context.Context, s Subject) error {
+	child := func(name, parent string) lifecycle.Record {
+		r := record(name, "1")
+		r.Parent = parent
+		return r
+	}
+	err := put(ctx, s, record("root", "1"), child("a", "root"), child("b", "root"), child("a.a", "a"), child("a.a.a", "a.a"),
+		record("stranger", "1"), child("orphan", "gone"))
+	if err != nil {
+		return err
+	}
+	if err := s.Bind(ctx, child("a.a", "a"), "key"); err != nil {
+		return fmt.Errorf("Bind: %w", err)
+	}
+	if err := stop(ctx, s, record("root", "1"), lifecycle.Stopped); err != nil {
+		return err
+	}
+	if err := holds(ctx, s, []string{"orphan", "stranger"}, []string{"a", "a.a", "a.a.a", "b", "root"}); err != nil {
+		return err
+	}
+	events, err := s.Events(ctx)
+	if err != nil {
+		return err
+	}
+	for _, e := range events {
+		want := lifecycle.ReasonParentStopped
+		if e.Name == "root" {
+			want = cause.Reason
+		}
+		if e.Reason != want || e.By != cause.By {
+			return fmt.Errorf("%q was stopped by %q for %q, want by %q for %q", e.Name, e.By, e.Reason, cause.By, want)
+		}
+		if e.Name == "a.a" && !slices.Equal(e.Snapshot.Bindings, []string{"key"}) {
+			return fmt.Errorf("the snapshot of a descendant has bindings %q", e.Snapshot.Bindings)
+		}
+	}
+	return nil
+}
+
+func endsAtCycle(ctx context.Context, s Subject) error {
+	a, b, self := record("a", "1"), record("b", "1"), record("self", "1")
+	a.Parent, b.Parent, self.Parent = "b", "a", "self"
+	if err := put(ctx, s, a, b, self); err != nil {
+		return err
+	}
+	if err := stop(ctx, s, a, lifecycle.Stopped); err != nil {
+		return err
+	}
+	if err := stop(ctx, s, self, lifecycle.Stopped); err != nil {
+		return err
+	}
+	return holds(ctx, s, []string{}, []string{"a", "b", "self"})
+}
+
+func cancelled(ctx context.Context, s Subject) error {
+	if err := put(ctx, s, record("a", "1")); err != nil {
+		return err
+	}
+	over, cancel := context.WithCancel(ctx)
+	cancel()
+	if outcome, err := s.Stop(over, record("a", "1"), cause); !errors.Is(err, context.Canceled) {
+		return fmt.Errorf("Stop with a cancelled context = %v, %v, want context.Canceled", outcome, err)
+	}
+	if _, err := candidates(over, s); !errors.Is(err, context.Canceled) {
+		return fmt.Errorf("Candidates with a cancelled context: error %v, want context.Canceled", err)
+	}
+	return holds(ctx, s, []string{"a"}, []string{})
+}
+
+func sharesNoMemory(ctx context.Context, s Subject) error {
+	want := record("a", "1")
+	given := want
+	given.Data = slices.Clone(want.Data)
+	if err := put(ctx, s, given); err != nil {
+		return err
+	}
+	clear(given.Data)
+	for range 2 { // the second round reads what the first has overwritten
+		got, err := candidates(ctx, s)
+		if err != nil {
+			return err
+		}
+		if err := sameRecord(got[0], want); err != nil {
+			return err
+		}
+		clear(got[0].Data)
+	}
+	if err := stop(ctx, s, want, lifecycle.Stopped); err != nil {
+		return err
+	}
+	for range 2 {
+		events, err := s.Events(ctx)
+		if err != nil {
+			return err
+		}
+		if err := sameRecord(events[0].Snapshot.Record, want); err != nil {
+			return fmt.Errorf("snapshot: %w", err)
+		}
+		clear(events[0].Snapshot.Data)
+	}
+	return nil
+}
+
+func stopsBatch(ctx context.Context, s Subject) error {
+	batch, ok := s.(lifecycle.BatchStopper)
+	if !ok {
+		return nil
+	}
+	changed := record("changed", "1")
+	changed.Heartbeat.Awake++
+	child := record("child", "1")
+	child.Parent = "a"
+	if err := put(ctx, s, record("a", "1"), child, record("b", "2"), changed, record("last", "1")); err != nil {
+		return err
+	}
+	ifUnchanged := cause
+	ifUnchanged.IfUnchanged = true
+	stops := []lifecycle.Stop{
+		{Record: record("a", "1"), Cause: ifUnchanged},
+		{Record: record("a", "1"), Cause: ifUnchanged},
+		{Record: child, Cause: ifUnchanged},
+		{Record: record("b", "1"), Cause: ifUnchanged},
+		{Record: record("nobody", "1"), Cause: ifUnchanged},
+		{Record: record("changed", "1"), Cause: ifUnchanged},
+		{Record: record("last", "1"), Cause: ifUnchanged},
+	}
+	want := []lifecycle.Outcome{lifecycle.Stopped, lifecycle.AlreadyStopped, lifecycle.AlreadyStopped, lifecycle.AlreadyStopped, lifecycle.AlreadyStopped}
+	outcomes, err := batch.StopBatch(ctx, stops)
+	if !slices.Equal(outcomes, want) || !errors.Is(err, lifecycle.ErrChanged) {
+		return fmt.Errorf("StopBatch = %v, %v, want %v, ErrChanged", outcomes, err, want)
+	}
+	if err := holds(ctx, s, []string{"b", "changed", "last"}, []string{"a", "child"}); err != nil {
+		return err
+	}
+	outcomes, err = batch.StopBatch(ctx, stops[6:])
+	if !slices.Equal(outcomes, []lifecycle.Outcome{lifecycle.Stopped}) || err != nil {
+		return fmt.Errorf("StopBatch of the rest = %v, %v", outcomes, err)
+	}
+	if outcomes, err = batch.StopBatch(ctx, nil); len(outcomes) != 0 || err != nil {
+		return fmt.Errorf("StopBatch of nothing = %v, %v", outcomes, err)
+	}
+	over, cancel := context.WithCancel(ctx)
+	cancel()
+	if outcomes, err = batch.StopBatch(over, []lifecycle.Stop{{Record: record("b", "2"), Cause: cause}}); len(outcomes) != 0 || !errors.Is(err, context.Canceled) {
+		return fmt.Errorf("StopBatch with a cancelled context = %v, %v", outcomes, err)
+	}
+	return holds(ctx, s, []string{"b", "changed"}, []string{"a", "child", "last"})
+}
+
+func reopens(ctx context.Context, s Subject) error {
+	reopener, ok := s.(Reopener)
+	if !ok {
+		return nil
+	}
+	kept := record("kept", "1")
+	if err := put(ctx, s, record("a", "1"), kept); err != nil {
+		return err
+	}
+	if err := s.Bind(ctx, kept, "key"); err != nil {
+		return fmt.Errorf("Bind: %w", err)
+	}
+	if err := stop(ctx, s, record("a", "1"), lifecycle.Stopped); err != nil {
+		return err
+	}
+	s, err := reopener.Reopen(ctx)
+	if err != nil {
+		return fmt.Errorf("Reopen: %w", err)
+	}
+	if err := holds(ctx, s, []string{"kept"}, []string{"a"}); err != nil {
+		return err
+	}
+	if err := stop(ctx, s, record("a", "1"), lifecycle.AlreadyStopped); err != nil {
+		return err
+	}
+	if err := stop(ctx, s, kept, lifecycle.Stopped); err != nil {
+		return err
+	}
+	events, err := s.Events(ctx)
+	if err != nil {
+		return err
+	}
+	if last := events[len(events)-1].Snapshot; !slices.Equal(last.Bindings, []string{"key"}) {
+		return fmt.Errorf("snapshot after reopening has bindings %q", last.Bindings)
+	}
+	return sameRecord(events[len(events)-1].Snapshot.Record, kept)
+}

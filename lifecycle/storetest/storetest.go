@@ -1,0 +1,82 @@
+// Package storetest checks that a [lifecycle.Store] keeps the rules of its
+// interface. A store's own test calls [Run]:
+//
+//	func TestStore(t *testing.T) {
+//		storetest.Run(t, func(t *testing.T) storetest.Subject { return open(t) })
+//	}
+//
+// It imports nothing but package lifecycle and the standard library, so it
+// brings no dependency into a store's tests.
+package storetest
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/rollcall-go/rollcall/lifecycle"
+)
+
+// Subject is a store under test, together with what a test needs to fill and
+// to read it.
+type Subject interface {
+	lifecycle.Store
+
+	// Put registers the record exactly as given, or replaces the stored one
+	// of the same name and incarnation.
+	Put(ctx context.Context, record lifecycle.Record) error
+	// Bind binds a key to a registered record.
+	Bind(ctx context.Context, record lifecycle.Record, key string) error
+	// Records returns the registered records in any order.
+	Records(ctx context.Context) ([]lifecycle.Record, error)
+	// Events returns all stopped events, oldest first.
+	Events(ctx context.Context) ([]lifecycle.Event, error)
+}
+
+// Reopener is a [Subject] that can be closed and opened again, as after the
+// end of its process. Its records and events are still there then.
+type Reopener interface {
+	Reopen(ctx context.Context) (Subject, error)
+}
+
+// caseTimeout bounds one case; a store that waits for itself is caught by it.
+const caseTimeout = 30 * time.Second
+
+// Run runs every case as a subtest, in parallel, each on a store of its own
+// that open returns empty. open registers its own clean-up with t.
+func Run(t *testing.T, open func(t *testing.T) Subject) {
+	t.Helper()
+	for _, test := range cases {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			report(t, func(ctx context.Context) error { return test.run(ctx, open(t)) })
+		})
+	}
+}
+
+// RunKV does for a [lifecycle.KV] what Run does for a store.
+func RunKV(t *testing.T, open func(t *testing.T) lifecycle.KV) {
+	t.Helper()
+	for _, test := range kvCases {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			report(t, func(ctx context.Context) error { return test.run(ctx, open(t)) })
+		})
+	}
+}
+
+func report(t *testing.T, run func(context.Context) error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), caseTimeout)
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- run(ctx) }()
+	select {
+	case err := <-done:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(caseTimeout + caseTimeout/2):
+		t.Fatal("the store hangs, even after its context has ended")
+	}
+}

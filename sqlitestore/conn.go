@@ -1,0 +1,160 @@
+package sqlitestore
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"time"
+)
+
+type durability bool
+
+const (
+	// durable waits until the disk has the transaction.
+	durable durability = true
+	// quick leaves synchronous as the host has it.
+	quick durability = false
+)
+
+// attemptTimeout is the busy_timeout of one attempt: SQLite does not look at
+// the context while it waits. Whole attempts are repeated until
+// Options.BusyTimeout is over.
+const attemptTimeout = 250 * time.Millisecond
+
+// synchronousFull is the value of PRAGMA synchronous that survives a loss of
+// power (https://www.sqlite.org/pragma.html#pragma_synchronous).
+const synchronousFull = 2
+
+// write runs f in a transaction of its own, and again after SQLITE_BUSY.
+// BEGIN IMMEDIATE takes the write lock first: a transaction that begins by
+// reading and then finds another writer fails at once, whatever the timeout.
+func (s *Store) write(ctx context.Context, d durability, f func(context.Context, *sql.Conn) error) error {
+	return s.attempt(ctx, d, func(ctx context.Context, conn *sql.Conn) error {
+		if _, err := conn.ExecContext(ctx, "BEGIN IMMEDIATE"); err != nil {
+			return err
+		}
+		// From here on a cancelled context must not leave it open whether the
+		// transaction took place: it ends f, and f's error rolls back.
+		end := context.WithoutCancel(ctx)
+		committed := false
+		defer func() {
+			if !committed {
+				// A commit that failed may have ended the transaction by
+				// itself. A connection that is still in one is thrown away.
+				if _, err := conn.ExecContext(end, "ROLLBACK"); err != nil {
+					discard(conn)
+				}
+			}
+		}()
+		if err := f(ctx, conn); err != nil {
+			return err
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if _, err := conn.ExecContext(end, "COMMIT"); err != nil {
+			return err
+		}
+		committed = true
+		return nil
+	})
+}
+
+// read runs f on one connection, and again after SQLITE_BUSY.
+func (s *Store) read(ctx context.Context, f func(context.Context, *sql.Conn) error) error {
+	return s.attempt(ctx, quick, f)
+}
+
+// attempt lends f a connection that is set up, until it succeeds, fails with
+// anything but SQLITE_BUSY, or time is over.
+func (s *Store) attempt(ctx context.Context, d durability, f func(context.Context, *sql.Conn) error) error {
+	deadline := time.Now().Add(s.options.BusyTimeout)
+	for {
+		err := s.borrow(ctx, d, f)
+		if ctxErr := ctx.Err(); ctxErr != nil && err != nil && !errors.Is(err, ctxErr) {
+			return fmt.Errorf("%w: %w", ctxErr, err)
+		}
+		if !isBusy(err) || !time.Now().Before(deadline) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(time.Millisecond + rand.N(4*time.Millisecond)):
+		}
+	}
+}
+
+// borrow lends f a connection, set up and afterwards put back as it was.
+func (s *Store) borrow(ctx context.Context, d durability, f func(context.Context, *sql.Conn) error) (err error) {
+	conn, err := s.db.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	var timeout, synchronous int
+	if err := conn.QueryRowContext(ctx, "PRAGMA busy_timeout").Scan(&timeout); err != nil {
+		return err
+	}
+	if want := int(attemptTimeout / time.Millisecond); timeout < want {
+		defer restore(ctx, conn, "busy_timeout", timeout)
+		if err := setPragma(ctx, conn, "busy_timeout", want); err != nil {
+			return err
+		}
+	}
+	if d == durable {
+		if err := conn.QueryRowContext(ctx, "PRAGMA synchronous").Scan(&synchronous); err != nil {
+			return err
+		}
+		if synchronous < synchronousFull {
+			defer restore(ctx, conn, "synchronous", synchronous)
+			if err := setPragma(ctx, conn, "synchronous", synchronousFull); err != nil {
+				return err
+			}
+		}
+	}
+	return f(ctx, conn)
+}
+
+func setPragma(ctx context.Context, conn *sql.Conn, name string, value int) error {
+	// Some pragmas answer with a row, some do not: read what there is.
+	rows, err := conn.QueryContext(ctx, fmt.Sprintf("PRAGMA %s = %d", name, value))
+	if err != nil {
+		return err
+	}
+	for rows.Next() {
+	}
+	return errors.Join(rows.Err(), rows.Close())
+}
+
+// restore gives the host its setting back, or else throws the connection away.
+func restore(ctx context.Context, conn *sql.Conn, name string, value int) {
+	if err := setPragma(context.WithoutCancel(ctx), conn, name, value); err != nil {
+		discard(conn)
+	}
+}
+
+// discard makes the pool close the connection instead of lending it again.
+func discard(conn *sql.Conn) {
+	_ = conn.Raw(func(any) error { return driver.ErrBadConn })
+}
+
+// isBusy reports whether err is SQLITE_BUSY or SQLITE_LOCKED, in any of their
+// extended forms. Drivers have error types of their own; what they share is a
+// method Code or SQLite's English text (https://www.sqlite.org/rescode.html).
+func isBusy(err error) bool {
+	if err == nil {
+		return false
+	}
+	var coded interface{ Code() int }
+	if errors.As(err, &coded) {
+		code := coded.Code() & 0xff
+		return code == 5 || code == 6
+	}
+	text := err.Error()
+	return strings.Contains(text, "database is locked") || strings.Contains(text, "table is locked") || strings.Contains(text, "SQLITE_BUSY")
+}

@@ -1,0 +1,34 @@
+package sqlitestore
+
+import (
+	"context"
+	"database/sql"
+
+	"github.com/rollcall-go/rollcall/lifecycle"
+)
+
+// Put stores a record exactly as given, in any phase and with any identity and
+// heartbeat, as storetest needs it. It replaces the same incarnation.
+func (s *Store) Put(ctx context.Context, record lifecycle.Record) error {
+	values, err := rowOf(record)
+	if err != nil {
+		return err
+	}
+	var n int64
+	update := withPrefix(`UPDATE rollcall_records SET name = ?1, incarnation = ?2, owner = ?3, phase = ?4, identity = ?5, created_at = ?6,
+		beat_boot = ?7, beat_awake = ?8, beat_wall = ?9, parent = ?10, data = ?11 WHERE name = ?1 AND incarnation = ?2`, s.options.Prefix)
+	err = s.write(ctx, durable, func(ctx context.Context, conn *sql.Conn) error {
+		result, err := conn.ExecContext(ctx, update, values...)
+		if err == nil {
+			n, err = result.RowsAffected()
+		}
+		return err
+	})
+	if n > 0 || err != nil {
+		return err
+	}
+	return s.put(ctx, record)
+}
+
+// IsBusy is exported for tests.
+var IsBusy = isBusy

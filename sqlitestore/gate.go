@@ -1,0 +1,75 @@
+package sqlitestore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+
+	"github.com/rollcall-go/rollcall/lifecycle"
+)
+
+// Gate returns the place for a [lifecycle.BootGate] in this store:
+//
+//	gate := &lifecycle.BootGate{KV: store.Gate()}
+//
+// It keeps the newest 100 keys, one for each boot and PID namespace; a gate
+// whose key was dropped runs once more.
+func (s *Store) Gate() lifecycle.KV { return (*gate)(s) }
+
+const keptGates = 100
+
+type gate Store
+
+// Get tries the plain query first: a closed gate is passed at every start of a
+// program, and mostly nobody is in the way.
+func (g *gate) Get(ctx context.Context, key string) (string, error) {
+	value, err := g.get(ctx, g.db, key)
+	if isBusy(err) {
+		err = (*Store)(g).read(ctx, func(ctx context.Context, conn *sql.Conn) (err error) {
+			value, err = g.get(ctx, conn, key)
+			return err
+		})
+	}
+	if err != nil {
+		return "", fmt.Errorf("sqlitestore: read gate: %w", err)
+	}
+	return value, nil
+}
+
+func (g *gate) get(ctx context.Context, from Tx, key string) (string, error) {
+	var value string
+	err := from.QueryRowContext(ctx, g.sql.gateGet, key).Scan(&value)
+	if errors.Is(err, sql.ErrNoRows) {
+		return "", nil
+	}
+	return value, err
+}
+
+// CompareAndSwap implements [lifecycle.KV].
+func (g *gate) CompareAndSwap(ctx context.Context, key, old, new string) (swapped bool, err error) {
+	err = (*Store)(g).write(ctx, durable, func(ctx context.Context, conn *sql.Conn) error {
+		var result sql.Result
+		var err error
+		if old == "" {
+			result, err = conn.ExecContext(ctx, g.sql.gateInsert, key, new)
+		} else {
+			result, err = conn.ExecContext(ctx, g.sql.gateUpdate, new, key, old)
+		}
+		if err != nil {
+			return err
+		}
+		n, err := result.RowsAffected()
+		if err != nil {
+			return err
+		}
+		if swapped = n == 1; swapped && old == "" {
+			_, err = conn.ExecContext(ctx, g.sql.gateCut, keptGates)
+		}
+		return err
+	})
+	if err != nil {
+		return false, fmt.Errorf("sqlitestore: swap gate: %w", err)
+	}
+	return swapped, nil
+}

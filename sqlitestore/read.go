@@ -1,0 +1,160 @@
+package sqlitestore
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"time"
+
+	"github.com/rollcall-go/rollcall/lifecycle"
+)
+
+// pageSize is how many records are read at a time, and maxEvents how many
+// events at most: between pages no lock is held and no connection.
+const (
+	pageSize  = 256
+	maxEvents = 1000
+)
+
+// Candidates implements [lifecycle.Store]: all records, oldest registration
+// first. A row that cannot be decoded is yielded as an error that matches
+// [lifecycle.ErrInvalidRecord] and names row and column.
+func (s *Store) Candidates(ctx context.Context) iter.Seq2[lifecycle.Record, error] {
+	return func(yield func(lifecycle.Record, error) bool) {
+		var after int64
+		page := make([]row, 0, pageSize)
+		for {
+			page = page[:0]
+			err := s.read(ctx, func(ctx context.Context, conn *sql.Conn) error {
+				rows, err := conn.QueryContext(ctx, s.sql.page, after, pageSize)
+				if err != nil {
+					return err
+				}
+				page, err = scanRows(page[:0], rows)
+				return err
+			})
+			if err != nil {
+				yield(lifecycle.Record{}, fmt.Errorf("sqlitestore: read records: %w", err))
+				return
+			}
+			for _, r := range page {
+				record, err := r.record()
+				if err != nil {
+					err = fmt.Errorf("sqlitestore: %w", err)
+				}
+				if !yield(record, err) {
+					return
+				}
+				after = r.seq
+			}
+			if len(page) < pageSize {
+				return
+			}
+		}
+	}
+}
+
+// Records returns all records, oldest registration first. Rows that cannot be
+// decoded are left out and named in the error, which comes with the others.
+func (s *Store) Records(ctx context.Context) ([]lifecycle.Record, error) {
+	var records []lifecycle.Record
+	var errs []error
+	for record, err := range s.Candidates(ctx) {
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		records = append(records, record)
+	}
+	return records, errors.Join(errs...)
+}
+
+// Bound returns the record that a key is bound to. The error matches
+// [lifecycle.ErrNotRegistered] when there is none.
+func (s *Store) Bound(ctx context.Context, key string) (lifecycle.Record, error) {
+	var record lifecycle.Record
+	err := s.read(ctx, func(ctx context.Context, conn *sql.Conn) error {
+		r, err := scanRow(conn.QueryRowContext(ctx, s.sql.boundTo, key))
+		if errors.Is(err, sql.ErrNoRows) {
+			return lifecycle.ErrNotRegistered
+		}
+		if err != nil {
+			return err
+		}
+		record, err = r.record()
+		return err
+	})
+	if err != nil {
+		return lifecycle.Record{}, fmt.Errorf("sqlitestore: record bound to %s: %w", quoteShort(key), err)
+	}
+	return record, nil
+}
+
+// Events returns the stopped events with a Seq above after, oldest first, at
+// most 1,000 of them: call again with the last Seq for more.
+func (s *Store) Events(ctx context.Context, after int64) ([]lifecycle.Event, error) {
+	var events []lifecycle.Event
+	err := s.read(ctx, func(ctx context.Context, conn *sql.Conn) error {
+		events = events[:0]
+		rows, err := conn.QueryContext(ctx, s.sql.events, after, maxEvents)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var e lifecycle.Event
+			var at int64
+			var snapshot string
+			if err := rows.Scan(&e.Seq, &at, &e.Name, &e.Incarnation, &e.Action, &e.By, &e.Reason, &e.Verdict, &snapshot); err != nil {
+				return err
+			}
+			e.At = time.Unix(0, at).UTC()
+			if err := json.Unmarshal([]byte(snapshot), &e.Snapshot); err != nil {
+				return fmt.Errorf("event %d: snapshot of %q: %w", e.Seq, e.Name, err)
+			}
+			events = append(events, e)
+		}
+		return rows.Err()
+	})
+	if err != nil {
+		return nil, fmt.Errorf("sqlitestore: read events after %d: %w", after, err)
+	}
+	return events, nil
+}
+
+// Snapshot returns the snapshot of the newest stop of a name, for resuming it.
+// The error matches [ErrNoSnapshot] when that name was never stopped.
+func (s *Store) Snapshot(ctx context.Context, name string) (lifecycle.Snapshot, error) {
+	var snapshot lifecycle.Snapshot
+	err := s.read(ctx, func(ctx context.Context, conn *sql.Conn) error {
+		var text string
+		err := conn.QueryRowContext(ctx, s.sql.snapshot, name).Scan(&text)
+		if errors.Is(err, sql.ErrNoRows) {
+			return ErrNoSnapshot
+		}
+		if err != nil {
+			return err
+		}
+		return json.Unmarshal([]byte(text), &snapshot)
+	})
+	if err != nil {
+		return lifecycle.Snapshot{}, fmt.Errorf("sqlitestore: snapshot of %q: %w", name, err)
+	}
+	return snapshot, nil
+}
+
+// encodeSnapshot writes the host's Data as it stands, without the escapes that
+// json.Marshal adds for HTML.
+func encodeSnapshot(snapshot lifecycle.Snapshot) (string, error) {
+	var b bytes.Buffer
+	encoder := json.NewEncoder(&b)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(snapshot); err != nil {
+		return "", err
+	}
+	return string(bytes.TrimSuffix(b.Bytes(), []byte("\n"))), nil
+}

@@ -1,0 +1,232 @@
+// Package sqlitestore keeps records, stopped events and gates in SQLite, in
+// tables of their own beside the host's, over the host's own [sql.DB]. It
+// imports no driver: the host chooses one.
+//
+//	db, err := sql.Open("sqlite", "file:state.db?_pragma=journal_mode(WAL)")
+//	store, err := sqlitestore.New(ctx, db, sqlitestore.Options{})
+//
+//	record, err := store.Launch(ctx, lifecycle.Record{Name: "worker"})
+//	marker := liveness.Plant(cmd)
+//	err = cmd.Start()
+//	identity, err := liveness.CaptureProcess(cmd.Process)
+//	identity.Marker = marker
+//	err = store.Activate(ctx, record, identity)
+//
+// # Guarantees
+//
+// A stop is one transaction: the event with its snapshot is written and the
+// record and its bindings are deleted together, descendants included. A unique
+// key makes a second stopped event for one incarnation impossible. What a
+// method has acknowledged survives a crash of the process and a loss of power
+// (PRAGMA synchronous=FULL), heartbeats excepted, as far as the disk keeps
+// what it acknowledges.
+//
+// Any number of processes may use one file. Writers wait for one another; a
+// write transaction of a cleaning pass is kept near 20 ms.
+//
+// # What it does to connections
+//
+// Each write borrows one connection from the [sql.DB], opens its transaction
+// with BEGIN IMMEDIATE, raises busy_timeout and synchronous for the time of
+// the work where they are lower than needed, and puts them back after. No
+// connection is held between calls, so a pool of one connection is enough.
+// The journal mode belongs to the host's file and is left alone; with
+// journal_mode=WAL readers and writers do not wait for each other.
+//
+// # Limits
+//
+// The host must not share one transaction with these methods: they run their
+// own. SQLite 3.24 or later is needed. A database in memory is private to its
+// connection: set SetMaxOpenConns(1) for it.
+//
+// # Errors
+//
+// Errors match [ErrNewerSchema], [ErrForeignSchema], [ErrInvalidOptions],
+// [ErrNoSnapshot], [lifecycle.ErrInvalidRecord], [lifecycle.ErrNameTaken],
+// [lifecycle.ErrNotRegistered], [lifecycle.ErrChanged], or wrap the error of
+// the driver or of the context. An error means that nothing was written.
+package sqlitestore
+
+import (
+	"context"
+	"database/sql"
+	_ "embed"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/rollcall-go/rollcall/lifecycle"
+)
+
+var (
+	// ErrNewerSchema is returned by [New] when the tables were made by a newer
+	// version of this package. Nothing is read or written then.
+	ErrNewerSchema = errors.New("schema of a newer version")
+	// ErrForeignSchema is returned by [New] when tables with the prefix exist
+	// and are not of this package.
+	ErrForeignSchema = errors.New("foreign tables")
+	// ErrInvalidOptions is returned by [New] for a prefix that is no SQL name,
+	// and for a missing database.
+	ErrInvalidOptions = errors.New("invalid options")
+	// ErrNoSnapshot is returned by [Store.Snapshot] when no record of that name
+	// was ever stopped.
+	ErrNoSnapshot = errors.New("no snapshot")
+)
+
+// Options are the choices of [New]. The zero value is usable.
+type Options struct {
+	// Prefix starts the name of every table and index; empty is "rollcall_".
+	// It consists of ASCII letters, digits and underscores and does not start
+	// with a digit.
+	Prefix string
+
+	// BusyTimeout is how long a call waits for other writers before it gives
+	// up with SQLite's "database is locked"; zero is 30 seconds. A context
+	// that ends earlier ends the wait.
+	BusyTimeout time.Duration
+
+	// Clock is the clock of heartbeats; nil is that of the running system.
+	Clock lifecycle.Clock
+
+	// OnStop is called for every record that is stopped, descendants
+	// included, inside the transaction that stops it, after the event was
+	// written. tx is that transaction, for the host's own tables. An error
+	// undoes the stop. A stop that has to be tried again calls it again, in a
+	// new transaction; only what is committed counts. Effects outside of the
+	// database belong after the commit: [lifecycle.Cleaner.OnStopped].
+	OnStop func(ctx context.Context, tx Tx, event lifecycle.Event) error
+}
+
+// Tx is the part of a transaction that a hook may use.
+type Tx interface {
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}
+
+// Store is a [lifecycle.Store] in SQLite. It is safe for concurrent use. It
+// holds nothing that has to be closed; the [sql.DB] stays the host's.
+type Store struct {
+	db      *sql.DB
+	options Options
+	sql     statements
+}
+
+var (
+	_ lifecycle.Store        = (*Store)(nil)
+	_ lifecycle.BatchStopper = (*Store)(nil)
+	_ lifecycle.KV           = (*gate)(nil)
+)
+
+const (
+	defaultPrefix      = "rollcall_"
+	defaultBusyTimeout = 30 * time.Second
+	product            = "github.com/rollcall-go/rollcall/sqlitestore"
+	schemaVersion      = 1
+)
+
+//go:embed schema.sql
+var schema string
+
+// New returns a store over db, and makes its tables where there are none yet.
+// Several processes may do so at once. A file that cannot be written is served
+// for reading if it has the tables.
+//
+// The error matches [ErrNewerSchema], [ErrForeignSchema] or
+// [ErrInvalidOptions], or wraps that of the driver.
+func New(ctx context.Context, db *sql.DB, options Options) (*Store, error) {
+	if options.Prefix == "" {
+		options.Prefix = defaultPrefix
+	}
+	if options.BusyTimeout <= 0 {
+		options.BusyTimeout = defaultBusyTimeout
+	}
+	if db == nil {
+		return nil, fmt.Errorf("sqlitestore: %w: no database", ErrInvalidOptions)
+	}
+	if !isName(options.Prefix) {
+		return nil, fmt.Errorf("sqlitestore: %w: prefix %q", ErrInvalidOptions, options.Prefix)
+	}
+	s := &Store{db: db, options: options, sql: newStatements(options.Prefix)}
+	if err := s.open(ctx); err != nil {
+		return nil, fmt.Errorf("sqlitestore: open tables %s*: %w", options.Prefix, err)
+	}
+	return s, nil
+}
+
+func isName(s string) bool {
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c == '_', 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', i > 0 && '0' <= c && c <= '9':
+		default:
+			return false
+		}
+	}
+	return s != ""
+}
+
+// open takes the write lock only if there is something to make.
+func (s *Store) open(ctx context.Context) error {
+	var found bool
+	err := s.read(ctx, func(ctx context.Context, conn *sql.Conn) (err error) {
+		found, err = s.findSchema(ctx, conn)
+		return err
+	})
+	if found || err != nil {
+		return err
+	}
+	return s.write(ctx, durable, func(ctx context.Context, conn *sql.Conn) error {
+		if found, err := s.findSchema(ctx, conn); found || err != nil {
+			return err // another process was quicker
+		}
+		_, err := conn.ExecContext(ctx, withPrefix(schema, s.options.Prefix))
+		return err
+	})
+}
+
+// findSchema reports whether the tables are there, and refuses those that are
+// not ours or newer than we are.
+func (s *Store) findSchema(ctx context.Context, conn *sql.Conn) (bool, error) {
+	var tables, stamps int
+	// _ is a wildcard of LIKE, GLOB has none that can be in a prefix.
+	err := conn.QueryRowContext(ctx, `SELECT count(*), count(CASE WHEN name = ? THEN 1 END) FROM sqlite_master WHERE type IN ('table', 'view') AND name GLOB ?`,
+		s.options.Prefix+"schema", s.options.Prefix+"*").Scan(&tables, &stamps)
+	if err != nil || tables == 0 {
+		return false, err
+	}
+	if stamps == 0 {
+		return false, s.checkTaken(ctx, conn)
+	}
+	var version int
+	err = conn.QueryRowContext(ctx, s.sql.version, product).Scan(&version)
+	switch {
+	case isBusy(err):
+		return false, err
+	case err != nil:
+		return false, fmt.Errorf("%w: %sschema is not a table of this package: %w", ErrForeignSchema, s.options.Prefix, err)
+	case version > schemaVersion:
+		return false, fmt.Errorf("%w: %d, this package knows %d", ErrNewerSchema, version, schemaVersion)
+	case version < 1:
+		return false, fmt.Errorf("%w: version %d", ErrForeignSchema, version)
+	}
+	return true, nil
+}
+
+// checkTaken returns an error if one of the names that the schema makes is in
+// use. Other tables of the host may start with the prefix too.
+func (s *Store) checkTaken(ctx context.Context, conn *sql.Conn) error {
+	for _, table := range []string{"records", "records_parent", "bindings", "events", "gate"} {
+		var n int
+		if err := conn.QueryRowContext(ctx, `SELECT count(*) FROM sqlite_master WHERE name = ?`, s.options.Prefix+table).Scan(&n); err != nil {
+			return err
+		}
+		if n > 0 {
+			return fmt.Errorf("%w: %s%s exists without %sschema", ErrForeignSchema, s.options.Prefix, table, s.options.Prefix)
+		}
+	}
+	return nil
+}
+
+// withPrefix puts the host's prefix into SQL that is written with the default.
+func withPrefix(sql, prefix string) string { return strings.ReplaceAll(sql, defaultPrefix, prefix) }
