@@ -66,11 +66,12 @@ func awake() (time.Duration, error) {
 
 // monotonicOffset returns what this time namespace adds to CLOCK_MONOTONIC.
 // Kernels before 5.6 have no time namespaces and no such file, which is told
-// from a missing /proc by /proc/self.
+// from a missing /proc, and from that of a PID namespace without this process,
+// by following /proc/self.
 func monotonicOffset(file string) (time.Duration, error) {
 	text, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
-		if _, selfErr := os.Lstat("/proc/self"); selfErr == nil {
+		if _, selfErr := os.Stat("/proc/self"); selfErr == nil {
 			return 0, nil
 		}
 	}
