@@ -1,0 +1,227 @@
+package bootid_test
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	qt "github.com/frankban/quicktest"
+
+	"github.com/rollcall-go/rollcall/bootid"
+)
+
+const (
+	machineA = "0123456789abcdef0123456789abcdef"
+	machineB = "fedcba9876543210fedcba9876543210"
+	boot1    = "6d4c1e0c-5f0e-4a43-9a3c-0f6c3a1f9b11"
+	boot2    = "b5a0a1c2-33f0-4c55-8f0d-3d1f2a7c8e22"
+)
+
+func native(machine, boot string) bootid.ID {
+	return bootid.ID{Machine: machine, Boot: boot, Quality: bootid.Native}
+}
+
+func derived(machine, boot string) bootid.ID {
+	return bootid.ID{Machine: machine, Boot: boot, Quality: bootid.Derived}
+}
+
+func TestCompare(t *testing.T) {
+	t.Parallel()
+	c := qt.New(t)
+	for _, test := range []struct {
+		name string
+		a, b bootid.ID
+		want bootid.Relation
+	}{
+		{"equal", native(machineA, boot1), native(machineA, boot1), bootid.SameBoot},
+		{"another boot", native(machineA, boot1), native(machineA, boot2), bootid.OtherBoot},
+		{"another machine, another boot", native(machineA, boot1), native(machineB, boot2), bootid.OtherMachine},
+		{"another machine, equal boot, as clones of a snapshot", native(machineA, boot1), native(machineB, boot1), bootid.OtherMachine},
+		{"one machine missing, equal boot", native("", boot1), native(machineA, boot1), bootid.SameBoot},
+		{"one machine missing, another boot", native("", boot1), native(machineA, boot2), bootid.OtherBoot},
+		{"both machines missing, equal boot", native("", boot1), native("", boot1), bootid.SameBoot},
+		{"both machines missing, another boot", native("", boot1), native("", boot2), bootid.OtherBoot},
+		{"derived and equal", derived(machineA, "7"), derived(machineA, "7"), bootid.SameBoot},
+		{"derived and unequal", derived(machineA, "7"), derived(machineA, "8"), bootid.Incomparable},
+		{"derived and native of equal text", derived(machineA, boot1), native(machineA, boot1), bootid.Incomparable},
+		{"derived and native of unequal text", derived(machineA, boot1), native(machineA, boot2), bootid.Incomparable},
+		{"both zero", bootid.ID{}, bootid.ID{}, bootid.Incomparable},
+		{"zero and readable", bootid.ID{}, native(machineA, boot1), bootid.Incomparable},
+		{"both unreadable on one machine", bootid.ID{Machine: machineA}, bootid.ID{Machine: machineA}, bootid.Incomparable},
+		{"both unreadable on two machines", bootid.ID{Machine: machineA}, bootid.ID{Machine: machineB}, bootid.OtherMachine},
+		{"unreadable and readable", bootid.ID{Machine: machineA}, native(machineA, boot1), bootid.Incomparable},
+		{"two empty boots said to be native", native(machineA, ""), native(machineA, ""), bootid.Incomparable},
+	} {
+		c.Run(test.name, func(c *qt.C) {
+			c.Check(test.a.Compare(test.b), qt.Equals, test.want)
+			c.Check(test.b.Compare(test.a), qt.Equals, test.want, qt.Commentf("the other way round"))
+		})
+	}
+}
+
+func TestNamesOfRelationsAndQualities(t *testing.T) {
+	t.Parallel()
+	c := qt.New(t)
+	c.Check(bootid.SameBoot.String(), qt.Equals, "same boot")
+	c.Check(bootid.OtherBoot.String(), qt.Equals, "other boot")
+	c.Check(bootid.OtherMachine.String(), qt.Equals, "other machine")
+	c.Check(bootid.Incomparable.String(), qt.Equals, "incomparable")
+	c.Check(bootid.Relation(99).String(), qt.Equals, "incomparable")
+	c.Check(bootid.Native.String(), qt.Equals, "native")
+	c.Check(bootid.Derived.String(), qt.Equals, "derived")
+	c.Check(bootid.Quality(0).String(), qt.Equals, "none")
+}
+
+func TestTextRoundTrip(t *testing.T) {
+	t.Parallel()
+	c := qt.New(t)
+	for _, test := range []struct {
+		name string
+		id   bootid.ID
+		text string
+	}{
+		{"zero", bootid.ID{}, ""},
+		{"all parts", native(machineA, boot1), "native/" + machineA + "/" + boot1},
+		{"no machine", native("", boot1), "native//" + boot1},
+		{"no boot", bootid.ID{Machine: machineA}, "none/" + machineA + "/"},
+		{"derived", derived(machineA, "1732420000.25"), "derived/" + machineA + "/1732420000.25"},
+		{"odd characters", native("!~%", "{a=b}"), "native/!~%/{a=b}"},
+	} {
+		c.Run(test.name, func(c *qt.C) {
+			c.Check(test.id.String(), qt.Equals, test.text)
+			parsed, err := bootid.Parse(test.text)
+			c.Assert(err, qt.IsNil)
+			c.Check(parsed, qt.Equals, test.id)
+
+			text, err := test.id.MarshalText()
+			c.Assert(err, qt.IsNil)
+			c.Check(string(text), qt.Equals, test.text)
+			unmarshalled := native(machineB, boot2)
+			c.Assert(unmarshalled.UnmarshalText(text), qt.IsNil)
+			c.Check(unmarshalled, qt.Equals, test.id)
+		})
+	}
+}
+
+func TestGarbledTextIsRefused(t *testing.T) {
+	t.Parallel()
+	c := qt.New(t)
+	for _, text := range []string{
+		" ", "/", "//", "native", "native/", "native//", "native/" + machineA, "native/" + machineA + "/",
+		"none//", "none//" + boot1, "derived//", "none/" + machineA, "Native//" + boot1, "nativ//" + boot1,
+		"native//" + boot1 + "/", "native//" + boot1 + "\n", " native//" + boot1, "native/a b/" + boot1,
+		"native//b\x00", "native//\xff", "native//ü", "native//\x7f", "rollcall1 pid=1",
+	} {
+		c.Run(text, func(c *qt.C) {
+			id, err := bootid.Parse(text)
+			c.Check(err, qt.ErrorIs, bootid.ErrInvalid)
+			c.Check(err, qt.ErrorMatches, `bootid: parse ".*": invalid boot ID`)
+			c.Check(id, qt.Equals, bootid.ID{})
+
+			kept := native(machineA, boot1)
+			c.Check(kept.UnmarshalText([]byte(text)), qt.ErrorIs, bootid.ErrInvalid)
+			c.Check(kept, qt.Equals, native(machineA, boot1), qt.Commentf("a failed read changes nothing"))
+		})
+	}
+}
+
+func TestTruncatedTextIsRefusedOrKeepsItsMachine(t *testing.T) {
+	t.Parallel()
+	c := qt.New(t)
+	text := native(machineA, boot1).String()
+	for n := 1; n < len(text); n++ {
+		id, err := bootid.Parse(text[:n])
+		if err != nil {
+			c.Check(id, qt.Equals, bootid.ID{})
+			continue
+		}
+		c.Check(id.Machine, qt.Equals, machineA)
+		c.Check(strings.HasPrefix(boot1, id.Boot), qt.IsTrue)
+	}
+}
+
+func TestIDWithoutTextIsNotMarshalled(t *testing.T) {
+	t.Parallel()
+	c := qt.New(t)
+	for _, test := range []struct {
+		name string
+		id   bootid.ID
+	}{
+		{"slash in the machine", native("a/b", boot1)},
+		{"slash in the boot", native(machineA, "a/b")},
+		{"space", native(machineA, "a b")},
+		{"newline", native(machineA, "a\n")},
+		{"no ASCII", native(machineA, "ä")},
+		{"boot without quality", bootid.ID{Boot: boot1}},
+		{"quality without boot", bootid.ID{Machine: machineA, Quality: bootid.Native}},
+		{"quality alone", bootid.ID{Quality: bootid.Derived}},
+		{"unknown quality", bootid.ID{Boot: boot1, Quality: 3}},
+	} {
+		c.Run(test.name, func(c *qt.C) {
+			_, err := test.id.MarshalText()
+			c.Check(err, qt.ErrorIs, bootid.ErrInvalid)
+			_, err = json.Marshal(test.id)
+			c.Check(err, qt.ErrorIs, bootid.ErrInvalid)
+		})
+	}
+}
+
+func TestJSON(t *testing.T) {
+	t.Parallel()
+	c := qt.New(t)
+	type row struct {
+		Name string    `json:"name"`
+		Boot bootid.ID `json:"boot,omitzero"`
+	}
+	for _, test := range []struct {
+		name string
+		row  row
+		json string
+	}{
+		{"set", row{"a", native(machineA, boot1)}, `{"name":"a","boot":"native/` + machineA + `/` + boot1 + `"}`},
+		{"zero is left out by omitzero", row{"a", bootid.ID{}}, `{"name":"a"}`},
+	} {
+		c.Run(test.name, func(c *qt.C) {
+			text, err := json.Marshal(test.row)
+			c.Assert(err, qt.IsNil)
+			c.Check(string(text), qt.Equals, test.json)
+			var read row
+			c.Assert(json.Unmarshal(text, &read), qt.IsNil)
+			c.Check(read, qt.Equals, test.row)
+		})
+	}
+
+	text, err := json.Marshal(bootid.ID{})
+	c.Assert(err, qt.IsNil)
+	c.Check(string(text), qt.Equals, `""`)
+	id := native(machineA, boot1)
+	c.Assert(json.Unmarshal(text, &id), qt.IsNil)
+	c.Check(id.IsZero(), qt.IsTrue)
+}
+
+func FuzzParse(f *testing.F) {
+	for _, id := range []bootid.ID{{}, native(machineA, boot1), native("", boot2), derived(machineA, "7"), {Machine: machineB}} {
+		f.Add(id.String())
+	}
+	f.Add("native//")
+	f.Add("none/a/b/c")
+	f.Fuzz(func(t *testing.T, text string) {
+		id, err := bootid.Parse(text)
+		if err != nil {
+			if id != (bootid.ID{}) {
+				t.Fatalf("Parse(%q) = %#v with an error", text, id)
+			}
+			return
+		}
+		if id.String() != text {
+			t.Fatalf("Parse(%q).String() = %q", text, id.String())
+		}
+		marshalled, err := id.MarshalText()
+		if err != nil || string(marshalled) != text {
+			t.Fatalf("Parse(%q).MarshalText() = %q, %v", text, marshalled, err)
+		}
+		if same := id.Compare(id) == bootid.SameBoot; same != (id.Boot != "") {
+			t.Fatalf("%q compared with itself: same boot is %t", text, same)
+		}
+	})
+}

@@ -1,0 +1,8 @@
+package bootid
+
+// The internals that tests look at.
+var (
+	ParseMonotonicOffset = parseMonotonicOffset
+	ParseUUID            = parseUUID
+	HashMachine          = hashMachine
+)

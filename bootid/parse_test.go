@@ -1,0 +1,124 @@
+package bootid_test
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"math"
+	"testing"
+	"time"
+
+	qt "github.com/frankban/quicktest"
+	"github.com/google/uuid"
+
+	"github.com/rollcall-go/rollcall/bootid"
+)
+
+func TestMonotonicOffset(t *testing.T) {
+	t.Parallel()
+	c := qt.New(t)
+	for _, test := range []struct {
+		name string
+		text string
+		want time.Duration
+		ok   bool
+	}{
+		{"as Linux 6.18 writes it", "monotonic           0         0\nboottime            0         0\n", 0, true},
+		{"ahead", "monotonic      172800         5\nboottime            0         0\n", 48*time.Hour + 5, true},
+		{"behind: the nanoseconds count up", "monotonic         -10 500000000\nboottime 0 0\n", -9500 * time.Millisecond, true},
+		{"other order", "boottime 7 7\nmonotonic 1 2\n", time.Second + 2, true},
+		{"no final newline", "monotonic 1 2", time.Second + 2, true},
+		{"largest", "monotonic 9223372035 999999999\n", 9223372035*time.Second + 999999999, true},
+		{"empty", "", 0, false},
+		{"boottime alone", "boottime 1 2\n", 0, false},
+		{"cut after the seconds", "monotonic 1", 0, false},
+		{"a field too many", "monotonic 1 2 3\n", 0, false},
+		{"no number", "monotonic one 2\n", 0, false},
+		{"no nanoseconds", "monotonic 1 two\n", 0, false},
+		{"negative nanoseconds", "monotonic 1 -2\n", 0, false},
+		{"too many nanoseconds", "monotonic 1 1000000000\n", 0, false},
+		{"overflow", "monotonic 9223372036 999999999\n", 0, false},
+		{"overflow below", "monotonic -9223372036 0\n", 0, false},
+		{"overflow of int64", "monotonic 9223372036854775808 0\n", 0, false},
+	} {
+		c.Run(test.name, func(c *qt.C) {
+			got, ok := bootid.ParseMonotonicOffset([]byte(test.text))
+			c.Check(ok, qt.Equals, test.ok)
+			c.Check(got, qt.Equals, test.want)
+		})
+	}
+}
+
+func FuzzMonotonicOffset(f *testing.F) {
+	f.Add([]byte("monotonic           0         0\nboottime            0         0\n"))
+	f.Add([]byte("monotonic -10 500000000\n"))
+	f.Add([]byte("monotonic 9223372036 999999999\n"))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		offset, ok := bootid.ParseMonotonicOffset(text)
+		if !ok && offset != 0 {
+			t.Fatalf("%q: %v, but not ok", text, offset)
+		}
+		if offset == math.MinInt64 || offset == math.MaxInt64 {
+			t.Fatalf("%q: %v is at the edge", text, offset)
+		}
+	})
+}
+
+func TestUUID(t *testing.T) {
+	t.Parallel()
+	c := qt.New(t)
+	const plain = "6d4c1e0c5f0e4a439a3c0f6c3a1f9b11"
+	for _, test := range []struct {
+		name   string
+		text   string
+		length int
+		ok     bool
+	}{
+		{"with dashes", boot1, 36, true},
+		{"with dashes and newline", boot1 + "\n", 36, true},
+		{"without dashes", plain, 32, true},
+		{"without dashes, newline", plain + "\n", 32, true},
+		{"upper case", "6D4C1E0C-5F0E-4A43-9A3C-0F6C3A1F9B11\n", 36, true},
+		{"dashes where none belong", boot1, 32, false},
+		{"no dashes where they belong", plain, 36, false},
+		{"two newlines", boot1 + "\n\n", 36, false},
+		{"space before", " " + boot1, 36, false},
+		{"empty", "", 36, false},
+		{"newline alone", "\n", 32, false},
+		{"uninitialized, as in the first boot of an image", "uninitialized\n", 32, false},
+		{"no hexadecimal", "zz4c1e0c5f0e4a439a3c0f6c3a1f9b11", 32, false},
+		{"dashes elsewhere", "6d4c1e0-c5f0e-4a43-9a3c-0f6c3a1f9b11", 36, false},
+		{"nil, with dashes", uuid.Nil.String() + "\n", 36, false},
+		{"nil, without dashes", "00000000000000000000000000000000\n", 32, false},
+		{"cut", boot1[:35], 36, false},
+		{"braces", "{" + boot1 + "}", 36, false},
+	} {
+		c.Run(test.name, func(c *qt.C) {
+			id, ok := bootid.ParseUUID([]byte(test.text), test.length)
+			c.Assert(ok, qt.Equals, test.ok)
+			if ok {
+				c.Check(id.String(), qt.Equals, boot1)
+			}
+		})
+	}
+}
+
+func TestMachineIsAKeyedHash(t *testing.T) {
+	t.Parallel()
+	c := qt.New(t)
+	const raw = "6d4c1e0c5f0e4a439a3c0f6c3a1f9b11"
+	hashed := bootid.HashMachine(uuid.MustParse(raw))
+	c.Check(hashed, qt.Equals, bootid.HashMachine(uuid.MustParse(raw)), qt.Commentf("stable"))
+	c.Check(hashed, qt.Matches, `[0-9a-f]{32}`)
+	c.Check(hashed, qt.Not(qt.Equals), raw)
+	c.Check(hashed, qt.Not(qt.Equals), bootid.HashMachine(uuid.MustParse("6d4c1e0c5f0e4a439a3c0f6c3a1f9b12")))
+
+	// sd_id128_get_machine_app_specific(3), computed here from hexadecimal.
+	key, err := hex.DecodeString(raw)
+	c.Assert(err, qt.IsNil)
+	application, err := hex.DecodeString("cc33e96d773143f5bb6bbcee647f22a8")
+	c.Assert(err, qt.IsNil)
+	mac := hmac.New(sha256.New, key)
+	mac.Write(application)
+	c.Check(hashed, qt.Equals, hex.EncodeToString(mac.Sum(nil))[:32])
+}
