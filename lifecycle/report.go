@@ -21,8 +21,10 @@ type Report struct {
 	// Examined counts the records that were read, unreadable ones included.
 	// It is the sum of the five counts below.
 	Examined int
-	// Stopped counts the records that this pass stopped. Descendants that the
-	// store stopped along with them are not among them.
+	// Stopped counts the records that this pass stopped by their own verdict.
+	// A descendant that the store stopped along with its parent counts as
+	// what it was found to be: as Kept if it was judged before, otherwise as
+	// AlreadyStopped or not at all.
 	Stopped int
 	// AlreadyStopped counts those that were to be stopped and had been, by
 	// somebody else or along with their parent.
