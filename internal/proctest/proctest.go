@@ -67,7 +67,15 @@ func Binary() string {
 
 // Command returns a command that runs this test binary in a role.
 func Command(role string, args ...string) *exec.Cmd {
-	return exec.Command(Binary(), append([]string{rolePrefix + role}, args...)...)
+	cmd := exec.Command(Binary(), append([]string{rolePrefix + role}, args...)...)
+	cmd.Env = environ()
+	return cmd
+}
+
+// environ is the environment of a test binary that is run again. The race
+// detector would have it sleep for a second before it exits.
+func environ() []string {
+	return append(os.Environ(), "GORACE=atexit_sleep_ms=0 "+os.Getenv("GORACE"), binaryVariable+"="+Binary())
 }
 
 // A Child is a started process that is killed and waited for when the test

@@ -19,14 +19,14 @@ const insideVariable = "ROLLCALL_TEST_INSIDE"
 // Inside runs the calling test once more, alone in a process with new
 // namespaces (CLONE_NEW... flags, 0 for none), and reports its result as the
 // result of this test. It returns true in that process and false in this one,
-// which is then done:
+// where the test is parallel to others and then done:
 //
 //	if !proctest.Inside(t, unix.CLONE_NEWNS) {
 //		return
 //	}
 //
 // Mounts of a new mount namespace are private, and end with it.
-func Inside(t testing.TB, namespaces uintptr) bool {
+func Inside(t *testing.T, namespaces uintptr) bool {
 	t.Helper()
 	if os.Getenv(insideVariable) == t.Name() {
 		if namespaces&unix.CLONE_NEWNS != 0 {
@@ -36,8 +36,9 @@ func Inside(t testing.TB, namespaces uintptr) bool {
 		}
 		return true
 	}
+	t.Parallel()
 	cmd := exec.CommandContext(t.Context(), Binary(), "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=1m")
-	cmd.Env = append(os.Environ(), insideVariable+"="+t.Name(), binaryVariable+"="+Binary())
+	cmd.Env = append(environ(), insideVariable+"="+t.Name())
 	NewNamespaces(cmd, namespaces)
 	output, err := cmd.CombinedOutput()
 	switch {
@@ -108,8 +109,7 @@ func StartInTimeNamespace(t testing.TB, cmd *exec.Cmd, offset time.Duration) *Ch
 		err   error
 	}
 	done := make(chan result)
-	go func() {
-		runtime.LockOSThread() // and never unlocked: the thread ends here
+	go onThreadToEnd(func() {
 		child, err := (*Child)(nil), unix.Unshare(unix.CLONE_NEWTIME)
 		if err == nil {
 			seconds := int64(offset / time.Second)
@@ -120,7 +120,7 @@ func StartInTimeNamespace(t testing.TB, cmd *exec.Cmd, offset time.Duration) *Ch
 			child, err = TryStart(t, cmd)
 		}
 		done <- result{child, err}
-	}()
+	})
 	r := <-done
 	if forbidden(r.err) {
 		Skip(t, "no new time namespace: %v", r.err)
@@ -129,6 +129,23 @@ func StartInTimeNamespace(t testing.TB, cmd *exec.Cmd, offset time.Duration) *Ch
 		t.Fatal(r.err)
 	}
 	return r.child
+}
+
+// onThreadToEnd runs f on a thread that ends with it. That is never the leading
+// thread, whose state is that of the process to many who ask.
+func onThreadToEnd(f func()) {
+	runtime.LockOSThread()
+	if unix.Gettid() != unix.Getpid() {
+		f()
+		return // locked: the thread ends
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		onThreadToEnd(f)
+	}()
+	<-done
+	runtime.UnlockOSThread()
 }
 
 // Mount mounts and, at the end of the test, unmounts. It is for tests that are
