@@ -1,0 +1,55 @@
+// Package rollcall is the overview of a module that calls the roll of the
+// processes a program has on record, when the program starts: which of them
+// are still the same living processes? The records of the others are stopped,
+// exactly once, each with an event and a snapshot to resume from.
+//
+// The package holds no code. Data flows one way through those that do:
+//
+//   - [github.com/rollcall-go/rollcall/bootid]: which boot of which machine
+//     this is, and how long it has been awake.
+//   - [github.com/rollcall-go/rollcall/liveness]: what to record about a
+//     process, and whether that process still lives. Its subpackage
+//     livenesstest is a scripted machine for tests.
+//   - [github.com/rollcall-go/rollcall/lifecycle]: records, the decision what
+//     to do with them, the Cleaner that does it and the BootGate that does it
+//     once per boot. It depends on a Store interface of two methods; its
+//     subpackage storetest checks an implementation, memstore is one.
+//   - github.com/rollcall-go/rollcall/sqlitestore, a module of its own: a
+//     Store over the host's own database/sql SQLite database.
+//
+// Programs to run and to copy are in the module
+// github.com/rollcall-go/rollcall/examples.
+//
+// # Platforms
+//
+//	system           boot ID  start  unique  marker  proven by
+//	Linux >= 6.9     native   yes    yes     yes     tests on real processes, Linux 6.18
+//	Linux before     native   yes    no      yes     the same tests with the unique number switched off
+//	Android          denied   no     no      yes     type-checked only
+//	every other      no       no     no      no      type-checked only: verdicts are Unknown
+//
+// Android denies the boot ID to applications, and without it start stamps and
+// unique numbers decide nothing. A process that may read it has all four.
+//
+// # Guarantees
+//
+//   - A living process that this module captured is not called dead, and a dead
+//     one is not called alive. In doubt the verdict is Unknown, and Unknown
+//     alone stops nothing.
+//   - One stopped event per registration of a name, whoever stops it, however
+//     many do so at once, and wherever they are killed on the way.
+//   - No record goes without its event and snapshot, and no binding outlives
+//     its record.
+//   - A name that was registered again is not stopped for what its earlier
+//     registration was.
+//
+// The last three are properties of the Store; memstore keeps them as long as
+// the process lives, sqlitestore across crashes.
+//
+// # Limits
+//
+// The package documentation of liveness and lifecycle lists what cannot be
+// told: PIDs reused within one clock tick on kernels without pidfs, other PID
+// namespaces, restored snapshots of virtual machines, stepped clocks where
+// only wall times were recorded.
+package rollcall
