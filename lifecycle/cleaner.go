@@ -178,6 +178,7 @@ type work struct {
 	decision Decision
 	outcome  Outcome
 	err      error
+	cut      bool // the pass was cancelled before it was done with this one
 }
 
 func (p *pass) run() {
@@ -276,6 +277,8 @@ func (w *work) cause() Cause {
 func (p *pass) stop(w *work) {
 	w.outcome, w.err = p.Store.Stop(p.ctx, w.record, w.cause())
 	switch {
+	case w.err != nil && p.ctx.Err() != nil:
+		w.cut = true
 	case errors.Is(w.err, ErrChanged):
 		w.outcome, w.err = 0, nil
 		w.decision.Action, w.decision.Reason = Keep, ReasonChanged
@@ -296,17 +299,20 @@ func (p *pass) stopBatch(works []work) {
 		}
 	}
 	for len(due) > 0 {
-		outcomes, err := p.batch.StopBatch(p.ctx, stops)
+		if p.ctx.Err() != nil {
+			for _, w := range due {
+				w.cut = true
+			}
+			return
+		}
+		// The error is not needed: the record that it is about is next.
+		outcomes, _ := p.batch.StopBatch(p.ctx, stops)
 		n := min(len(outcomes), len(due))
 		for i, w := range due[:n] {
 			w.outcome = outcomes[i]
 		}
 		if n < len(due) {
-			if err == nil || p.ctx.Err() == nil {
-				p.stop(due[n])
-			} else {
-				due[n].err = err
-			}
+			p.stop(due[n])
 			n++
 		}
 		due, stops = due[n:], stops[n:]
@@ -314,6 +320,9 @@ func (p *pass) stopBatch(works []work) {
 }
 
 func (p *pass) account(w *work) {
+	if w.cut {
+		return
+	}
 	r := &p.report
 	r.Examined++
 	switch {
