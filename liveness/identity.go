@@ -199,11 +199,12 @@ func parse(text string) (Identity, error) {
 	version, rest, _ := strings.Cut(text, " ")
 	if version != identityPrefix {
 		if newerVersion(version) {
-			return Identity{}, fmt.Errorf("%w: %w: %s", ErrInvalid, ErrNewerVersion, version)
+			return Identity{}, fmt.Errorf("%w: %w: %s", ErrInvalid, ErrNewerVersion, quoteStart(version))
 		}
 		return Identity{}, fmt.Errorf("%w: it does not start with %q", ErrInvalid, identityPrefix)
 	}
 	var id Identity
+	var unknown []byte
 	var seen uint
 	for rest != "" {
 		var field string
@@ -217,13 +218,14 @@ func parse(text string) (Identity, error) {
 			return Identity{}, fmt.Errorf("%w: field %s", ErrInvalid, quoteStart(field))
 		}
 		if bit == 0 {
-			id.unknown += " " + field
+			unknown = append(append(unknown, ' '), field...)
 		}
 		seen |= bit
 	}
 	if id.PID == 0 {
 		return Identity{}, fmt.Errorf("%w: no pid", ErrInvalid)
 	}
+	id.unknown = string(unknown)
 	return id, nil
 }
 
@@ -327,7 +329,16 @@ func (id Identity) MarshalText() ([]byte, error) {
 	if _, err := id.Boot.MarshalText(); err != nil {
 		return nil, fmt.Errorf("liveness: marshal identity: %w: %w", ErrInvalid, err)
 	}
+	if !hasText(id.NotBefore) || !hasText(id.NotAfter) {
+		return nil, fmt.Errorf("liveness: marshal identity: %w: a year that has no text", ErrInvalid)
+	}
 	return id.append(make([]byte, 0, 256)), nil
+}
+
+// hasText reports whether the text of t can be read back (RFC 3339, 5.6).
+func hasText(t time.Time) bool {
+	year := t.UTC().Year()
+	return year >= 0 && year <= 9999
 }
 
 // UnmarshalText reads the text of [Identity.String], as [Parse] does.

@@ -2,6 +2,7 @@ package liveness
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"time"
 
@@ -35,6 +36,8 @@ func (s *scope) judge(id *Identity) (verdict Verdict, sameBoot, decided bool) {
 	switch {
 	case relation == bootid.OtherBoot && (namespace != otherNamespace || s.exclusive):
 		return Verdict{State: Dead, Reason: Rebooted}, false, true
+	case namespace == otherNamespace && s.namespace.PID == 0:
+		return unreadable(errNoNamespace), false, true
 	case namespace == goneNamespace, namespace == otherNamespace && s.exclusive:
 		return Verdict{State: Dead, Reason: OtherNamespace}, false, true
 	case namespace == otherNamespace:
@@ -45,6 +48,8 @@ func (s *scope) judge(id *Identity) (verdict Verdict, sameBoot, decided bool) {
 	}
 	return Verdict{}, relation == bootid.SameBoot, false
 }
+
+var errNoNamespace = errors.New("the PID namespace to compare with could not be read")
 
 type namespaceRelation uint8
 
@@ -121,13 +126,15 @@ const windowTolerance = 2 * time.Second
 //
 // NotAfter alone can prove the same process: whoever has the PID now and had
 // it at a time when the recorded process had it, is that process. NotBefore
-// alone can only rule out a holder that is too old.
+// alone can only rule out a holder that is too old. boot only says why a start
+// is too late: in a time namespace it may lie after the start of a process
+// from outside.
 func judgeWindow(id *Identity, boot, start time.Time) (verdict Verdict, decided bool) {
+	tooLate := !id.NotAfter.IsZero() && start.After(id.NotAfter.Add(windowTolerance))
 	switch {
-	case !id.NotAfter.IsZero() && boot.After(id.NotAfter.Add(windowTolerance)):
+	case tooLate && boot.After(id.NotAfter.Add(windowTolerance)):
 		return Verdict{State: Dead, Reason: Rebooted}, true
-	case !id.NotAfter.IsZero() && start.After(id.NotAfter.Add(windowTolerance)),
-		!id.NotBefore.IsZero() && start.Before(id.NotBefore.Add(-windowTolerance)):
+	case tooLate, !id.NotBefore.IsZero() && start.Before(id.NotBefore.Add(-windowTolerance)):
 		return Verdict{State: Dead, Reason: PIDReused}, true
 	case !id.NotAfter.IsZero():
 		return Verdict{State: Alive, Reason: SameProcess}, true
