@@ -16,6 +16,7 @@ package livenesstest
 import (
 	"errors"
 	"fmt"
+	"math"
 	"sync"
 	"time"
 
@@ -219,7 +220,7 @@ func (w *World) Check(id liveness.Identity) liveness.Verdict {
 	if id.IsZero() {
 		return liveness.Verdict{}
 	}
-	if id.PID < 1 {
+	if id.PID < 1 || uint64(id.PID) > math.MaxUint32 {
 		return liveness.Verdict{Reason: liveness.Unreadable, Err: fmt.Errorf("%w: PID %d", liveness.ErrInvalid, id.PID)}
 	}
 	w.mu.Lock()
