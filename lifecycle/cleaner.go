@@ -203,7 +203,7 @@ func (p *pass) run() {
 	}
 	p.do(works)
 	if err := p.ctx.Err(); err != nil {
-		p.errs.add(fmt.Errorf("lifecycle: clean: %w", err))
+		p.errs.end = fmt.Errorf("lifecycle: clean: %w", err)
 	}
 }
 
@@ -275,15 +275,24 @@ func (w *work) cause() Cause {
 // stop stops one record by itself. The decision to stop is taken back where
 // the store says that it no longer holds.
 func (p *pass) stop(w *work) {
-	w.outcome, w.err = p.Store.Stop(p.ctx, w.record, w.cause())
+	outcome, err := p.Store.Stop(p.ctx, w.record, w.cause())
 	switch {
-	case w.err != nil && p.ctx.Err() != nil:
+	case err == nil:
+		w.found(outcome)
+	case p.ctx.Err() != nil:
 		w.cut = true
-	case errors.Is(w.err, ErrChanged):
-		w.outcome, w.err = 0, nil
+	case errors.Is(err, ErrChanged):
 		w.decision.Action, w.decision.Reason = Keep, ReasonChanged
-	case w.err == nil && w.outcome != Stopped && w.outcome != AlreadyStopped:
-		w.err = fmt.Errorf("the store returned neither an outcome nor an error: %v", w.outcome)
+	default:
+		w.err = err
+	}
+}
+
+// found takes the outcome that the store returned without an error.
+func (w *work) found(outcome Outcome) {
+	w.outcome = outcome
+	if outcome != Stopped && outcome != AlreadyStopped {
+		w.err = fmt.Errorf("the store returned neither an outcome nor an error: %v", outcome)
 	}
 }
 
@@ -309,7 +318,7 @@ func (p *pass) stopBatch(works []work) {
 		outcomes, _ := p.batch.StopBatch(p.ctx, stops)
 		n := min(len(outcomes), len(due))
 		for i, w := range due[:n] {
-			w.outcome = outcomes[i]
+			w.found(outcomes[i])
 		}
 		if n < len(due) {
 			p.stop(due[n])

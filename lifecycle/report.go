@@ -95,6 +95,7 @@ func counts(by map[string]int) string {
 type errorList struct {
 	errs []error
 	more int
+	end  error // what ended the pass early; joined however many there are
 }
 
 func (l *errorList) add(err error) {
@@ -106,8 +107,9 @@ func (l *errorList) add(err error) {
 }
 
 func (l *errorList) join() error {
+	errs := slices.Clip(l.errs)
 	if l.more > 0 {
-		return errors.Join(append(slices.Clip(l.errs), fmt.Errorf("lifecycle: and %d more errors", l.more))...)
+		errs = append(errs, fmt.Errorf("lifecycle: and %d more errors", l.more))
 	}
-	return errors.Join(l.errs...)
+	return errors.Join(append(errs, l.end)...)
 }

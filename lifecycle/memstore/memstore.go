@@ -99,6 +99,9 @@ func (s *Store) unlink(record lifecycle.Record) {
 // [lifecycle.ErrNotRegistered] when the store has no record of this name and
 // incarnation.
 func (s *Store) Bind(ctx context.Context, record lifecycle.Record, key string) error {
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("memstore: bind %q: %w", record.Name, err)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	row := s.rows[record.Name]
@@ -108,7 +111,7 @@ func (s *Store) Bind(ctx context.Context, record lifecycle.Record, key string) e
 	if i, found := slices.BinarySearch(row.bindings, key); !found {
 		row.bindings = slices.Insert(row.bindings, i, key)
 	}
-	return ctx.Err()
+	return nil
 }
 
 // Records returns all records in the order in which they were registered.

@@ -1,0 +1,251 @@
+package lifecycle_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"testing"
+	"time"
+
+	qt "github.com/frankban/quicktest"
+
+	"github.com/rollcall-go/rollcall/lifecycle"
+	"github.com/rollcall-go/rollcall/lifecycle/memstore"
+	"github.com/rollcall-go/rollcall/liveness"
+	"github.com/rollcall-go/rollcall/liveness/livenesstest"
+)
+
+func TestCleanStopsWhatIsGoneAndKeepsTheRest(t *testing.T) {
+	t.Parallel()
+	c := qt.New(t)
+	w, store := livenesstest.New(), new(memstore.Store)
+	old := tracking(w, "old", w.Start())
+	w.Reboot()
+	foreign := newDead(w, "foreign")
+	foreign.Owner = "server"
+	resting := newRecord(w, "resting")
+	resting.Phase = lifecycle.Inactive
+	put(c, store, old, tracking(w, "new", w.Start()), newDead(w, "gone"), foreign, resting)
+
+	report, err := newCleaner(w, store).Clean(c.Context())
+	c.Assert(err, qt.IsNil)
+	c.Assert(names(c, store), qt.DeepEquals, []string{"new", "foreign", "resting"})
+	c.Assert(stopped(c, store), qt.DeepEquals, []string{"old exit:reboot", "gone exit:died"})
+	c.Assert(report.Examined, qt.Equals, 5)
+	c.Assert(report.Stopped, qt.Equals, 2)
+	c.Assert(report.Kept, qt.Equals, 2)
+	c.Assert(report.Skipped, qt.Equals, 1)
+	c.Assert(report.StoppedBy, qt.DeepEquals, map[string]int{"exit:reboot": 1, "exit:died": 1})
+	c.Assert(report.KeptBy, qt.DeepEquals, map[string]int{"alive": 1, "at_rest": 1})
+	c.Assert(report.Took > 0, qt.IsTrue)
+	c.Assert(report.GateClosed || report.DryRun, qt.IsFalse)
+	c.Assert(report.Stops, qt.HasLen, 2)
+	c.Assert(report.Stops[0].Record.Name, qt.Equals, "old")
+	c.Assert(report.Stops[0].Cause.By, qt.Equals, "system")
+	c.Assert(report.Stops[0].Cause.Reason, qt.Equals, "exit:reboot")
+	c.Assert(report.Stops[0].Cause.Verdict.Reason, qt.Equals, liveness.Rebooted)
+
+	again, err := newCleaner(w, store).Clean(c.Context())
+	c.Assert(err, qt.IsNil)
+	c.Assert(again.Stopped, qt.Equals, 0)
+	c.Assert(again.Examined, qt.Equals, 3)
+}
+
+func TestCleanTellsTheStoreWhoAndWhy(t *testing.T) {
+	t.Parallel()
+	c := qt.New(t)
+	w := livenesstest.New()
+	store := yielding(newDead(w, "a"))
+	var got lifecycle.Cause
+	store.onStop = func(_ context.Context, _ lifecycle.Record, cause lifecycle.Cause) (lifecycle.Outcome, error) {
+		got = cause
+		return lifecycle.Stopped, nil
+	}
+	_, err := newCleaner(w, store).Clean(c.Context())
+	c.Assert(err, qt.IsNil)
+	c.Assert(got, qt.Equals, lifecycle.Cause{
+		By: "system", Reason: "exit:died", IfUnchanged: true,
+		Verdict: liveness.Verdict{State: liveness.Dead, Reason: liveness.NoProcess},
+	})
+}
+
+func TestAnAddressIsNotNeeded(t *testing.T) {
+	t.Parallel()
+	c := qt.New(t)
+	var s lifecycle.Store = new(memstore.Store)
+	report, err := lifecycle.Cleaner{Store: s}.Clean(c.Context())
+	c.Assert(err, qt.IsNil)
+	c.Assert(report.Examined, qt.Equals, 0)
+}
+
+func TestCleanerWithoutAStoreIsMisconfigured(t *testing.T) {
+	t.Parallel()
+	c := qt.New(t)
+	_, err := lifecycle.Cleaner{}.Clean(c.Context())
+	c.Assert(err, qt.ErrorIs, lifecycle.ErrMisconfigured)
+	_, err = lifecycle.Cleaner{}.Judge(lifecycle.Record{})
+	c.Assert(err, qt.ErrorIs, lifecycle.ErrMisconfigured)
+	_, err = lifecycle.Cleaner{Store: new(memstore.Store)}.CleanOncePerBoot(c.Context(), nil)
+	c.Assert(err, qt.ErrorIs, lifecycle.ErrMisconfigured)
+}
+
+func TestDryRunTouchesNothing(t *testing.T) {
+	t.Parallel()
+	c := qt.New(t)
+	w, store := livenesstest.New(), new(memstore.Store)
+	put(c, store, newDead(w, "gone"), tracking(w, "runs", w.Start()))
+	var seen []string
+	cleaner := newCleaner(w, store)
+	cleaner.DryRun = true
+	cleaner.OnStopped = func(s lifecycle.Stop) { seen = append(seen, s.Record.Name) }
+
+	kv := &countingKV{KV: store.Gate()}
+	for range 2 { // and the gate is left alone
+		report, err := cleaner.CleanOncePerBoot(c.Context(), &lifecycle.BootGate{KV: kv, Self: w.Self})
+		c.Assert(err, qt.IsNil)
+		c.Assert(report.DryRun, qt.IsTrue)
+		c.Assert(report.GateClosed, qt.IsFalse)
+		c.Assert(report.StoppedBy, qt.DeepEquals, map[string]int{"exit:died": 1})
+		c.Assert(report.Stops, qt.HasLen, 1)
+		c.Assert(report.String(), qt.Matches, `2 examined: 1 to stop \(1 exit:died\), 1 kept \(1 alive\) in .*`)
+	}
+	c.Assert(kv.calls(), qt.Equals, "0 gets, 0 swaps")
+	c.Assert(seen, qt.DeepEquals, []string{"gone", "gone"})
+	c.Assert(names(c, store), qt.DeepEquals, []string{"gone", "runs"})
+	c.Assert(stopped(c, store), qt.HasLen, 0)
+}
+
+func TestDryRunDoesNotStopInBatchesEither(t *testing.T) {
+	t.Parallel()
+	c := qt.New(t)
+	w, store := livenesstest.New(), new(batchStore)
+	put(c, &store.Store, newDead(w, "gone"))
+	cleaner := newCleaner(w, store)
+	cleaner.DryRun = true
+	report, err := cleaner.Clean(c.Context())
+	c.Assert(err, qt.IsNil)
+	c.Assert(report.Stopped, qt.Equals, 1)
+	c.Assert(store.batches, qt.HasLen, 0)
+	c.Assert(names(c, &store.Store), qt.DeepEquals, []string{"gone"})
+}
+
+func TestANameRegisteredAgainIsNotStopped(t *testing.T) {
+	t.Parallel()
+	c := qt.New(t)
+	w := livenesstest.New()
+	store := &intercepted{Store: new(memstore.Store)}
+	put(c, store.Store, newDead(w, "a"))
+	store.before = func(judged lifecycle.Record) {
+		_, err := store.Store.Stop(c.Context(), judged, lifecycle.Cause{By: "user", Reason: "restart"})
+		c.Assert(err, qt.IsNil)
+		next := tracking(w, "a", w.Start())
+		next.Incarnation = "a-2"
+		put(c, store.Store, next)
+	}
+	report, err := newCleaner(w, store).Clean(c.Context())
+	c.Assert(err, qt.IsNil)
+	c.Assert(report.Stopped, qt.Equals, 0)
+	c.Assert(report.AlreadyStopped, qt.Equals, 1)
+	c.Assert(report.Stops, qt.HasLen, 0)
+	c.Assert(names(c, store.Store), qt.DeepEquals, []string{"a"})
+	c.Assert(stopped(c, store.Store), qt.DeepEquals, []string{"a restart"})
+}
+
+func TestAHeartbeatInBetweenIsRespected(t *testing.T) {
+	t.Parallel()
+	c := qt.New(t)
+	w := livenesstest.New()
+	store := &intercepted{Store: new(memstore.Store)}
+	put(c, store.Store, newRecord(w, "a"))
+	w.Advance(time.Hour + 1)
+	store.before = func(judged lifecycle.Record) {
+		judged.Heartbeat = lifecycle.Beat(w)
+		put(c, store.Store, judged)
+	}
+	cleaner := newCleaner(w, store)
+	cleaner.StaleAfter = time.Hour
+	report, err := cleaner.Clean(c.Context())
+	c.Assert(err, qt.IsNil)
+	c.Assert(report.Stopped, qt.Equals, 0)
+	c.Assert(report.KeptBy, qt.DeepEquals, map[string]int{"changed": 1})
+	c.Assert(names(c, store.Store), qt.DeepEquals, []string{"a"})
+	c.Assert(stopped(c, store.Store), qt.HasLen, 0)
+}
+
+func TestWhatItsParentTookAlongIsAlreadyStopped(t *testing.T) {
+	t.Parallel()
+	c := qt.New(t)
+	w, store := livenesstest.New(), new(memstore.Store)
+	child := newDead(w, "child")
+	child.Parent = "parent"
+	put(c, store, newDead(w, "parent"), child)
+	report, err := newCleaner(w, store).Clean(c.Context())
+	c.Assert(err, qt.IsNil)
+	c.Assert(report.Stopped, qt.Equals, 1)
+	c.Assert(report.AlreadyStopped, qt.Equals, 1)
+	c.Assert(stopped(c, store), qt.DeepEquals, []string{"child parent_stopped", "parent exit:died"})
+}
+
+func TestCallbacksAndLog(t *testing.T) {
+	t.Parallel()
+	c := qt.New(t)
+	w := livenesstest.New()
+	hidden := tracking(w, "hidden", w.Start())
+	w.Deny(hidden.Identity.PID)
+	store := yielding(newDead(w, "gone"), tracking(w, "runs", w.Start()), hidden, newDead(w, "late"), newDead(w, "odd"))
+	store.onStop = func(_ context.Context, r lifecycle.Record, _ lifecycle.Cause) (lifecycle.Outcome, error) {
+		switch r.Name {
+		case "late":
+			return lifecycle.AlreadyStopped, nil
+		case "odd":
+			return 0, errors.New("odd")
+		}
+		return lifecycle.Stopped, nil
+	}
+	var log bytes.Buffer
+	var seen []string
+	cleaner := newCleaner(w, store)
+	cleaner.OnStopped = func(s lifecycle.Stop) { seen = append(seen, s.Record.Name+" "+s.Cause.Reason) }
+	cleaner.OnProgress = func(p lifecycle.Progress) { seen = append(seen, fmt.Sprint(p)) }
+	cleaner.Logger = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{
+		Level: slog.LevelDebug,
+		ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+			if a.Key == slog.TimeKey {
+				return slog.Attr{}
+			}
+			return a
+		},
+	}))
+	_, err := cleaner.Clean(c.Context())
+	c.Assert(err, qt.ErrorMatches, `lifecycle: stop record "odd": odd`)
+	c.Assert(seen, qt.DeepEquals, []string{"gone exit:died", "{5 1}"})
+	c.Assert(log.String(), qt.Equals, `level=INFO msg=stopped record=gone incarnation=gone-1 reason=exit:died verdict="dead: no process has its PID" dry_run=false
+level=DEBUG msg=kept record=hidden incarnation=hidden-1 reason=unreadable verdict="unknown: the evidence could not be read (permission denied by the test)" dry_run=false
+`)
+
+	log.Reset()
+	cleaner.Logger = slog.New(slog.NewTextHandler(&log, nil)) // Info
+	_, _ = cleaner.Clean(c.Context())
+	c.Assert(bytes.Count(log.Bytes(), []byte("\n")), qt.Equals, 1)
+}
+
+func TestProgressOfALongPass(t *testing.T) {
+	t.Parallel()
+	c := qt.New(t)
+	w := livenesstest.New()
+	dead := newDead(w, "a")
+	store := yielding(make([]lifecycle.Record, 2500)...)
+	for i := range store.yields {
+		store.yields[i].record = dead
+	}
+	var seen []lifecycle.Progress
+	cleaner := newCleaner(w, store)
+	cleaner.OnProgress = func(p lifecycle.Progress) { seen = append(seen, p) }
+	report, err := cleaner.Clean(c.Context())
+	c.Assert(err, qt.IsNil)
+	c.Assert(seen, qt.DeepEquals, []lifecycle.Progress{{1000, 1000}, {2000, 2000}, {2500, 2500}})
+	c.Assert(report.Stopped, qt.Equals, 2500)
+	c.Assert(report.Stops, qt.HasLen, 1000)
+}
