@@ -34,22 +34,20 @@ const synchronousFull = 2
 // reading and then finds another writer fails at once, whatever the timeout.
 func (s *Store) write(ctx context.Context, d durability, f func(context.Context, *sql.Conn) error) error {
 	return s.attempt(ctx, d, func(ctx context.Context, conn *sql.Conn) error {
-		if _, err := conn.ExecContext(ctx, "BEGIN IMMEDIATE"); err != nil {
-			return err
-		}
-		// From here on a cancelled context must not leave it open whether the
-		// transaction took place: it ends f, and f's error rolls back.
+		// A cancelled context ends f, and its error rolls back. It must not
+		// leave it open whether the transaction took place.
 		end := context.WithoutCancel(ctx)
 		committed := false
 		defer func() {
 			if !committed {
-				// A commit that failed may have ended the transaction by
-				// itself. A connection that is still in one is thrown away.
-				if _, err := conn.ExecContext(end, "ROLLBACK"); err != nil {
-					discard(conn)
-				}
+				rollback(end, conn)
 			}
 		}()
+		// Also a BEGIN that fails may have begun: drivers return the error of
+		// a context that is cancelled while they return.
+		if _, err := conn.ExecContext(ctx, "BEGIN IMMEDIATE"); err != nil {
+			return err
+		}
 		if err := f(ctx, conn); err != nil {
 			return err
 		}
@@ -62,6 +60,22 @@ func (s *Store) write(ctx context.Context, d durability, f func(context.Context,
 		committed = true
 		return nil
 	})
+}
+
+// rollback takes the connection out of its transaction, or else throws it away.
+func rollback(ctx context.Context, conn *sql.Conn) {
+	if _, err := conn.ExecContext(ctx, "ROLLBACK"); err == nil {
+		return
+	}
+	// Either there is no transaction, because none was begun or SQLite ended
+	// it by itself (https://www.sqlite.org/lang_transaction.html), or there is
+	// one and it stays. In the former case this BEGIN works; in both a
+	// ROLLBACK that works proves that there is none left. A connection must
+	// not be thrown away without need: with it goes a database in memory.
+	_, _ = conn.ExecContext(ctx, "BEGIN")
+	if _, err := conn.ExecContext(ctx, "ROLLBACK"); err != nil {
+		discard(conn)
+	}
 }
 
 // read runs f on one connection, and again after SQLITE_BUSY.
@@ -100,7 +114,7 @@ func (s *Store) borrow(ctx context.Context, d durability, f func(context.Context
 	if err := conn.QueryRowContext(ctx, "PRAGMA busy_timeout").Scan(&timeout); err != nil {
 		return err
 	}
-	if want := int(attemptTimeout / time.Millisecond); timeout < want {
+	if want := int(min(attemptTimeout, s.options.BusyTimeout) / time.Millisecond); timeout != want {
 		defer restore(ctx, conn, "busy_timeout", timeout)
 		if err := setPragma(ctx, conn, "busy_timeout", want); err != nil {
 			return err

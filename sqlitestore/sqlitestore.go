@@ -26,10 +26,10 @@
 //
 // # What it does to connections
 //
-// Each write borrows one connection from the [sql.DB], opens its transaction
-// with BEGIN IMMEDIATE, raises busy_timeout and synchronous for the time of
-// the work where they are lower than needed, and puts them back after. No
-// connection is held between calls, so a pool of one connection is enough.
+// Each call borrows one connection from the [sql.DB], opens the transaction of
+// a write with BEGIN IMMEDIATE, sets busy_timeout and raises synchronous for
+// the time of the work, and puts them back after. No connection is held
+// between calls, so a pool of one connection is enough.
 // The journal mode belongs to the host's file and is left alone; with
 // journal_mode=WAL readers and writers do not wait for each other.
 //
@@ -188,23 +188,27 @@ func (s *Store) open(ctx context.Context) error {
 // findSchema reports whether the tables are there, and refuses those that are
 // not ours or newer than we are.
 func (s *Store) findSchema(ctx context.Context, conn *sql.Conn) (bool, error) {
-	var tables, stamps int
-	// _ is a wildcard of LIKE, GLOB has none that can be in a prefix.
-	err := conn.QueryRowContext(ctx, `SELECT count(*), count(CASE WHEN name = ? THEN 1 END) FROM sqlite_master WHERE type IN ('table', 'view') AND name GLOB ?`,
-		s.options.Prefix+"schema", s.options.Prefix+"*").Scan(&tables, &stamps)
-	if err != nil || tables == 0 {
+	stamped, other, err := s.taken(ctx, conn)
+	switch {
+	case err != nil:
 		return false, err
-	}
-	if stamps == 0 {
-		return false, s.checkTaken(ctx, conn)
+	case !stamped && other != "":
+		return false, fmt.Errorf("%w: %s exists without %sschema", ErrForeignSchema, other, s.options.Prefix)
+	case !stamped:
+		return false, nil
 	}
 	var version int
 	err = conn.QueryRowContext(ctx, s.sql.version, product).Scan(&version)
 	switch {
-	case isBusy(err):
-		return false, err
+	case errors.Is(err, sql.ErrNoRows):
+		return false, fmt.Errorf("%w: %sschema is that of another product", ErrForeignSchema, s.options.Prefix)
 	case err != nil:
-		return false, fmt.Errorf("%w: %sschema is not a table of this package: %w", ErrForeignSchema, s.options.Prefix, err)
+		// Either the table is none of ours, or it could not be read.
+		var columns int
+		if conn.QueryRowContext(ctx, s.sql.stampColumns).Scan(&columns) == nil && columns != 2 {
+			err = fmt.Errorf("%w: %sschema is no table of this package: %w", ErrForeignSchema, s.options.Prefix, err)
+		}
+		return false, err
 	case version > schemaVersion:
 		return false, fmt.Errorf("%w: %d, this package knows %d", ErrNewerSchema, version, schemaVersion)
 	case version < 1:
@@ -213,19 +217,26 @@ func (s *Store) findSchema(ctx context.Context, conn *sql.Conn) (bool, error) {
 	return true, nil
 }
 
-// checkTaken returns an error if one of the names that the schema makes is in
-// use. Other tables of the host may start with the prefix too.
-func (s *Store) checkTaken(ctx context.Context, conn *sql.Conn) error {
-	for _, table := range []string{"records", "records_parent", "bindings", "events", "gate"} {
-		var n int
-		if err := conn.QueryRowContext(ctx, `SELECT count(*) FROM sqlite_master WHERE name = ?`, s.options.Prefix+table).Scan(&n); err != nil {
-			return err
+// taken looks for the names that the schema makes: that of the stamp, and any
+// other. Other tables of the host may start with the prefix too.
+func (s *Store) taken(ctx context.Context, conn *sql.Conn) (stamped bool, other string, err error) {
+	rows, err := conn.QueryContext(ctx, s.sql.taken)
+	if err != nil {
+		return false, "", err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var name string
+		if err := rows.Scan(&name); err != nil {
+			return false, "", err
 		}
-		if n > 0 {
-			return fmt.Errorf("%w: %s%s exists without %sschema", ErrForeignSchema, s.options.Prefix, table, s.options.Prefix)
+		if strings.EqualFold(name, s.options.Prefix+"schema") {
+			stamped = true
+		} else {
+			other = name
 		}
 	}
-	return nil
+	return stamped, other, rows.Err()
 }
 
 // withPrefix puts the host's prefix into SQL that is written with the default.

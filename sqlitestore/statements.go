@@ -2,7 +2,7 @@ package sqlitestore
 
 // statements are the store's SQL with the host's prefix in it.
 type statements struct {
-	version string
+	taken, version, stampColumns string
 
 	insert, activate, heartbeat, deactivate, bind, used string
 
@@ -18,7 +18,11 @@ const columns = `seq, name, incarnation, owner, phase, identity, created_at, bea
 func newStatements(prefix string) statements {
 	q := func(sql string) string { return withPrefix(sql, prefix) }
 	return statements{
-		version: q(`SELECT version FROM rollcall_schema WHERE product = ?`),
+		// SQL names ignore case.
+		taken: q(`SELECT name FROM sqlite_master WHERE name COLLATE NOCASE IN ('rollcall_schema',
+			'rollcall_records', 'rollcall_records_parent', 'rollcall_bindings', 'rollcall_events', 'rollcall_gate')`),
+		version:      q(`SELECT CAST(version AS INTEGER) FROM rollcall_schema WHERE product = ?`),
+		stampColumns: q(`SELECT count(*) FROM pragma_table_info('rollcall_schema') WHERE name IN ('product', 'version')`),
 
 		insert: q(`INSERT INTO rollcall_records (name, incarnation, owner, phase, identity, created_at, beat_boot, beat_awake, beat_wall, parent, data)
 			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`),

@@ -51,7 +51,9 @@ func (s subject) Put(ctx context.Context, record lifecycle.Record) error {
 	return s.Store.Put(ctx, record)
 }
 
-func (s subject) Events(ctx context.Context) ([]lifecycle.Event, error) { return s.Store.Events(ctx, 0) }
+func (s subject) Events(ctx context.Context) ([]lifecycle.Event, error) {
+	return s.Store.Events(ctx, 0)
+}
 
 func (s subject) Reopen(context.Context) (storetest.Subject, error) {
 	if err := s.db.Close(); err != nil {
