@@ -3,6 +3,7 @@ package sqlitestore
 import (
 	"context"
 	"database/sql"
+	"fmt"
 
 	"github.com/rollcall-go/rollcall/lifecycle"
 )
@@ -24,10 +25,13 @@ func (s *Store) Put(ctx context.Context, record lifecycle.Record) error {
 		}
 		return err
 	})
-	if n > 0 || err != nil {
-		return err
+	if err == nil && n == 0 {
+		err = s.put(ctx, record)
 	}
-	return s.put(ctx, record)
+	if err != nil {
+		return fmt.Errorf("sqlitestore: put %q: %w", record.Name, err)
+	}
+	return nil
 }
 
 // IsBusy is exported for tests.

@@ -197,8 +197,8 @@ func (tx *stopTx) family(ctx context.Context, root row) ([]row, error) {
 func (tx *stopTx) remove(ctx context.Context, r row, cause lifecycle.Cause) error {
 	q := &tx.store.sql
 	record, err := r.record()
-	if err != nil {
-		return err
+	if err != nil { // only a descendant's: stop has decoded the record itself
+		return fmt.Errorf("descendant %q: %w", record.Name, err)
 	}
 	bindings, err := tx.bindings(ctx, r.seq)
 	if err != nil {
