@@ -1,0 +1,87 @@
+package liveness_test
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	"github.com/rollcall-go/rollcall/liveness"
+)
+
+// What is read is written as a text that reads the same.
+func FuzzParse(f *testing.F) {
+	for _, test := range identities {
+		f.Add(test.text)
+	}
+	f.Add("rollcall1 pid=12 colour=blue start=5 colour=red empty=")
+	f.Add("rollcall1 pid=1 marker=%0a notafter=2026-11-24T13:00:00.5+01:00")
+	f.Add("rollcall2 pid=1")
+	f.Fuzz(func(t *testing.T, text string) {
+		id, err := liveness.Parse(text)
+		if err != nil {
+			if !id.IsZero() {
+				t.Fatalf("Parse(%q) = %v with an error", text, id)
+			}
+			return
+		}
+		written := id.String()
+		again, err := liveness.Parse(written)
+		if err != nil || again != id {
+			t.Fatalf("Parse(%q) wrote %q, which reads as %v, %v", text, written, again, err)
+		}
+		if again.String() != written {
+			t.Fatalf("Parse(%q) wrote %q, then %q", text, written, again)
+		}
+		if marshalled, err := id.MarshalText(); err != nil || string(marshalled) != written {
+			t.Fatalf("Parse(%q).MarshalText() = %q, %v", text, marshalled, err)
+		}
+	})
+}
+
+func FuzzProcStat(f *testing.F) {
+	for _, test := range procStats {
+		f.Add(readStat(f, test.file))
+	}
+	f.Fuzz(func(t *testing.T, line []byte) {
+		stat, err := liveness.ParseProcStat(line)
+		if err != nil {
+			if stat != (liveness.ProcStat{}) {
+				t.Fatalf("%q: %v with an error", line, stat)
+			}
+			return
+		}
+		if more, err := liveness.ParseProcStat(append(bytes.Clone(line), " 1 2 3\n"...)); len(line) >= 96 && (err != nil || more != stat) {
+			t.Fatalf("%q: fields after the last one changed %v to %v, %v", line, stat, more, err)
+		}
+	})
+}
+
+func FuzzMarker(f *testing.F) {
+	f.Add([]byte("A=1\x00ROLLCALL_MARKER=abc\x00"))
+	f.Add([]byte("ROLLCALL_MARKER=abcd\x00ROLLCALL_MARKER=abc\x00=\x00"))
+	f.Add([]byte("\x00\x00"))
+	f.Add([]byte("worker: idle\x00\x00B=2\x00"))
+	f.Fuzz(func(t *testing.T, environ []byte) {
+		same, decided := liveness.JudgeMarker(environ, liveness.MarkerVariable, "abc")
+		planted := bytes.Contains(append([]byte{0}, environ...), []byte("\x00ROLLCALL_MARKER=abc\x00"))
+		if decided && same != planted {
+			t.Fatalf("%q: same is %t", environ, same)
+		}
+		if same && !decided {
+			t.Fatalf("%q: the same, but not decided", environ)
+		}
+	})
+}
+
+func FuzzMountinfo(f *testing.F) {
+	f.Add(mountinfo, "/proc")
+	f.Add(mountinfo, "/host proc")
+	f.Add(mountinfo, "/srv")
+	f.Add(`1 2 0:3 / /a\040\134 rw - proc proc rw,hidepid=2`, `/a \`)
+	f.Fuzz(func(t *testing.T, text, dir string) {
+		options, ok := liveness.ProcMountOptions(text, dir)
+		if ok && (!strings.Contains(text, options) || !strings.Contains(text, "proc")) {
+			t.Fatalf("%q in %q: %q", dir, text, options)
+		}
+	})
+}
