@@ -18,6 +18,7 @@ const roleVariable = "ROLLCALL_TEST_ROLE"
 
 var roles = map[string]func(args []string) error{
 	"open":    openRole,
+	"clean":   cleanRole,
 	"bystand": func([]string) error { return waitForStart() },
 }
 
