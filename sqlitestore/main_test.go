@@ -19,6 +19,7 @@ const roleVariable = "ROLLCALL_TEST_ROLE"
 var roles = map[string]func(args []string) error{
 	"open":    openRole,
 	"clean":   cleanRole,
+	"killed":  killedRole,
 	"bystand": func([]string) error { return waitForStart() },
 }
 

@@ -104,7 +104,11 @@ func assertCleaned(t *testing.T, path string, dead []string, before map[string]s
 		c.Assert(seen[event.Name], qt.IsFalse, qt.Commentf("a second event of %s", event.Name))
 		seen[event.Name] = true
 		want := running(event.Name, event.Snapshot.Identity)
-		c.Assert([]string{event.By, event.Reason, event.Incarnation}, qt.DeepEquals, []string{lifecycle.BySystem, lifecycle.ReasonReboot, want.Incarnation})
+		reason := lifecycle.ReasonReboot
+		if event.Snapshot.Parent != "" {
+			reason = lifecycle.ReasonParentStopped
+		}
+		c.Assert([]string{event.By, event.Reason, event.Incarnation}, qt.DeepEquals, []string{lifecycle.BySystem, reason, want.Incarnation})
 		c.Assert(event.Snapshot.SameState(want), qt.IsTrue)
 		c.Assert(string(event.Snapshot.Data), qt.Equals, string(want.Data))
 		c.Assert(event.Snapshot.CreatedAt.Equal(created), qt.IsTrue)

@@ -1,0 +1,195 @@
+package sqlitestore_test
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"io"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	qt "github.com/frankban/quicktest"
+
+	"github.com/rollcall-go/rollcall/lifecycle"
+	"github.com/rollcall-go/rollcall/sqlitestore"
+)
+
+// killsVariable is how many cleaners TestCleanersAreKilledAtAnyInstant kills.
+const killsVariable = "ROLLCALL_KILLS"
+
+// oneByOne is a store without its ability to stop in batches.
+type oneByOne struct{ lifecycle.Store }
+
+// killedRole cleans a file once per boot. Its arguments are the file, the name
+// of the gate, "batch" or "single", and the number of stops in the midst of
+// which it kills itself.
+func killedRole(args []string) error {
+	stops, err := strconv.Atoi(args[3])
+	if err != nil {
+		return err
+	}
+	db, err := openRoleDB(args[0])
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	fmt.Print("b") // it begins
+	store, err := sqlitestore.New(context.Background(), db, sqlitestore.Options{
+		OnStop: func(context.Context, sqlitestore.Tx, lifecycle.Event) error {
+			if stops--; stops == 0 {
+				self, err := os.FindProcess(os.Getpid())
+				if err == nil {
+					err = self.Kill()
+				}
+				if err != nil {
+					return err
+				}
+				select {}
+			}
+			return nil
+		},
+	})
+	if err != nil {
+		return err
+	}
+	cleaner := lifecycle.Cleaner{Store: store}
+	if args[2] == "single" {
+		cleaner.Store = oneByOne{store}
+	}
+	report, err := cleaner.CleanOncePerBoot(context.Background(), &lifecycle.BootGate{KV: store.Gate(), Name: args[1]})
+	if err == nil && report.GateClosed {
+		err = fmt.Errorf("the gate was closed before a pass was complete")
+	}
+	return err
+}
+
+// addDead adds n dead records, made after one that fillMixed left, and returns
+// their names. Every fifth is the child of the one before.
+func addDead(t testing.TB, db *sql.DB, prefix string, n int) []string {
+	execSQL(t, db, `WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < ?2 - 1)
+		INSERT INTO rollcall_records (name, incarnation, owner, phase, identity, created_at, beat_boot, beat_awake, beat_wall, parent, data)
+		SELECT printf('%s-%04d', ?1, i), printf('of %s-%04d', ?1, i), '', phase, identity, created_at, beat_boot, beat_awake, beat_wall,
+			CASE i % 5 WHEN 4 THEN printf('%s-%04d', ?1, i - 1) ELSE '' END, data
+		FROM n, rollcall_records WHERE name = 'remote-0000'`, prefix, n)
+	execSQL(t, db, `INSERT INTO rollcall_bindings SELECT seq, 'session of ' || name FROM rollcall_records WHERE name GLOB ?1 || '-*'`, prefix)
+	var all []string
+	for i := range n {
+		all = append(all, numbered(prefix, i))
+	}
+	return all
+}
+
+// TestCleanersAreKilledAtAnyInstant kills cleaners: at a random time, or at a
+// random stop, in the midst of its transaction. After each it looks at what is
+// in the file, and starts the next one on it until one completes its pass.
+func TestCleanersAreKilledAtAnyInstant(t *testing.T) {
+	t.Parallel()
+	c := qt.New(t)
+	kills := 60
+	if text := os.Getenv(killsVariable); text != "" {
+		var err error
+		kills, err = strconv.Atoi(text)
+		c.Assert(err, qt.IsNil)
+	}
+	k := &killing{T: t, path: filepath.Join(t.TempDir(), "state.db"), longest: 20 * time.Millisecond}
+	s := newSubject(t, k.path)
+	dead := fillMixed(t, s.Store, 10)
+	rows := dump(t, s.db)
+	c.Assert(s.db.Close(), qt.IsNil)
+
+	rounds := 0
+	for ; k.byTime+k.byStop < kills; rounds++ {
+		prefix := fmt.Sprintf("round%d", rounds)
+		db := openDB(t, k.path)
+		dead = append(dead, addDead(t, db, prefix, 200)...)
+		maps.Copy(rows, dump(t, db))
+		c.Assert(db.Close(), qt.IsNil)
+		for !k.run(prefix) {
+		}
+	}
+	assertCleaned(t, k.path, dead, rows)
+	t.Logf("%d kills, %d by time and %d in a transaction; %d before, %d within and %d after a pass; %d passes completed, %d records",
+		k.byTime+k.byStop, k.byTime, k.byStop, k.before, k.within, k.after, rounds, len(dead))
+}
+
+// killing is the state of TestCleanersAreKilledAtAnyInstant.
+type killing struct {
+	*testing.T
+	path                  string
+	longest               time.Duration // until a kill by time
+	byTime, byStop        int
+	before, within, after int // of the kills, by how much of the pass was done
+}
+
+// run starts a cleaner that may be killed, and reports whether it came to its
+// end.
+func (k *killing) run(gate string) (completed bool) {
+	c := qt.New(k)
+	mode := []string{"batch", "single"}[rand.N(2)]
+	stops, byTime := 0, rand.N(2) == 0
+	if !byTime {
+		stops = 1 + rand.N(250) // sometimes more than there are
+	}
+	p := start(k, nil, "killed", k.path, gate, mode, strconv.Itoa(stops))
+	_, err := io.ReadFull(p.stdout, make([]byte, 1))
+	c.Assert(err, qt.IsNil, qt.Commentf("%s", &p.stderr))
+	began := time.Now()
+	if byTime {
+		for limit := rand.N(k.longest); time.Since(began) < limit; {
+		}
+		_ = p.Process.Kill()
+	}
+	_, err = io.ReadAll(p.stdout)
+	c.Assert(err, qt.IsNil)
+	err = p.Wait()
+	c.Assert(p.stderr.String(), qt.Equals, "")
+	completed = err == nil
+	switch {
+	case completed:
+		k.longest = min(max(k.longest, time.Since(began)), time.Second)
+	case byTime:
+		k.byTime++
+	default:
+		k.byStop++
+	}
+	k.check(gate, completed)
+	return completed
+}
+
+// check checks the file after the end of a cleaner.
+func (k *killing) check(gate string, completed bool) {
+	c := qt.New(k)
+	db := openDB(k, k.path)
+	defer db.Close()
+	left := value(k, db, `SELECT count(*) FROM rollcall_records WHERE name GLOB ?1 || '-*'`, gate)
+	state := value(k, db, `SELECT coalesce((SELECT value FROM rollcall_gate WHERE key GLOB 'rollcall/' || ?1 || '/*'), 'none')`, gate)
+	state, _, _ = strings.Cut(state, " ")
+	comment := qt.Commentf("gate %s, %s records left", state, left)
+	c.Assert(slices.Contains([]string{"none", "claimed", "done"}, state), qt.IsTrue, comment)
+	if state == "done" {
+		c.Assert(left, qt.Equals, "0", comment)
+	}
+	if completed {
+		c.Assert(state, qt.Equals, "done", comment)
+		return
+	}
+	switch left {
+	case "200":
+		k.before++
+	case "0":
+		k.after++
+	default:
+		k.within++
+	}
+	c.Assert(value(k, db, `SELECT ?2 + 0 + count(*) FROM rollcall_events WHERE name GLOB ?1 || '-*'`, gate, left), qt.Equals, "200", comment)
+	c.Assert(value(k, db, `SELECT count(*) FROM rollcall_records AS r JOIN rollcall_events AS e ON e.name = r.name`), qt.Equals, "0", comment)
+	c.Assert(value(k, db, `SELECT count(*) FROM rollcall_bindings AS b LEFT JOIN rollcall_records AS r ON r.seq = b.record
+		WHERE r.name IS NULL OR b.key <> 'session of ' || r.name`), qt.Equals, "0", comment)
+}
