@@ -26,11 +26,14 @@ var cases = []struct {
 	{"stops with event and snapshot", stopsWithEvent},
 	{"stops once", stopsOnce},
 	{"stops once under contention", stopsOnceConcurrently},
+	{"stops a family once under contention", stopsFamilyConcurrently},
 	{"stops nothing that is not registered", stopsNothingUnknown},
 	{"spares a later incarnation", sparesLaterIncarnation},
 	{"registers a stopped name again", registersAgain},
 	{"leaves no binding behind", leavesNoBinding},
+	{"leaves no binding of a descendant behind", leavesNoBindingOfDescendants},
 	{"spares a record that changed, if asked", sparesChanged},
+	{"snapshots what is stored", snapshotsStored},
 	{"stops descendants", stopsDescendants},
 	{"ends at a cycle of parents", endsAtCycle},
 	{"does nothing when cancelled", cancelled},
@@ -48,7 +51,7 @@ func record(name, incarnation string) lifecycle.Record {
 		Name: name, Incarnation: incarnation,
 		Identity:  liveness.Identity{PID: 4711, Boot: boot, Start: 12345, Unique: 67890, Marker: "a marker"},
 		CreatedAt: created,
-		Heartbeat: lifecycle.Heartbeat{Boot: boot, Awake: 90 * time.Minute, Wall: created.Add(time.Hour + time.Nanosecond)},
+		Heartbeat: lifecycle.Heartbeat{Boot: boot, Awake: 90*time.Minute + time.Nanosecond, Wall: created.Add(time.Hour + time.Nanosecond)},
 		Data:      json.RawMessage(`{"argv":["sh","-c","exit 1"],"n":1.50}`),
 	}
 }
@@ -101,23 +104,47 @@ func holds(ctx context.Context, s Subject, names, stopped []string) error {
 	if err != nil {
 		return err
 	}
-	if len(yielded) != len(records) {
-		return fmt.Errorf("Candidates yields %d records, Records has %d", len(yielded), len(records))
+	gotYielded := make([]string, 0, len(yielded))
+	for _, r := range yielded {
+		gotYielded = append(gotYielded, r.Name)
 	}
 	events, err := s.Events(ctx)
 	if err != nil {
 		return fmt.Errorf("Events: %w", err)
 	}
 	gotStopped := make([]string, 0, len(events))
-	for _, e := range events {
+	for i, e := range events {
 		gotStopped = append(gotStopped, e.Name)
+		if i > 0 && e.Seq <= events[i-1].Seq {
+			return fmt.Errorf("event %d has Seq %d after %d", i, e.Seq, events[i-1].Seq)
+		}
 	}
+	slices.Sort(gotYielded)
 	slices.Sort(got)
 	slices.Sort(gotStopped)
 	if !slices.Equal(got, names) || !slices.Equal(gotStopped, stopped) {
 		return fmt.Errorf("the store holds records %q and stopped events of %q, want %q and %q", got, gotStopped, names, stopped)
 	}
+	if !slices.Equal(gotYielded, names) {
+		return fmt.Errorf("Candidates yields %q, the store holds %q", gotYielded, names)
+	}
 	return nil
+}
+
+// lastEvent is the latest event of a store, which must be about the record.
+func lastEvent(ctx context.Context, s Subject, want lifecycle.Record) (lifecycle.Event, error) {
+	events, err := s.Events(ctx)
+	if err != nil {
+		return lifecycle.Event{}, fmt.Errorf("Events: %w", err)
+	}
+	if len(events) == 0 {
+		return lifecycle.Event{}, fmt.Errorf("no event of %q, incarnation %q", want.Name, want.Incarnation)
+	}
+	e := events[len(events)-1]
+	if e.Name != want.Name || e.Incarnation != want.Incarnation {
+		return e, fmt.Errorf("the latest event is of %q, incarnation %q, want %q, %q", e.Name, e.Incarnation, want.Name, want.Incarnation)
+	}
+	return e, nil
 }
 
 // sameRecord compares what must survive a store.
@@ -141,6 +168,12 @@ func sameRecord(got, want lifecycle.Record) error {
 func yieldsRecords(ctx context.Context, s Subject) error {
 	full := record("full", "1")
 	full.Owner, full.Phase = "elsewhere", lifecycle.Inactive
+	full.Identity.Namespace = liveness.Namespace{PID: 4026531836, PIDUnique: 1 << 40, InitStart: 1, Time: 4026531834}
+	full.Identity.NotBefore, full.Identity.NotAfter = created.Add(-time.Second), created.Add(time.Nanosecond)
+	var err error
+	if full.Identity, err = liveness.Parse(full.Identity.String() + " field=of-a-newer-version"); err != nil {
+		return err
+	}
 	child := record("child", "1")
 	child.Parent, child.Phase = "full", lifecycle.Launching
 	bare := lifecycle.Record{Name: "bare", Incarnation: "x", CreatedAt: created, Heartbeat: record("", "").Heartbeat}
@@ -240,19 +273,24 @@ func stopsWithEvent(ctx context.Context, s Subject) error {
 			return fmt.Errorf("Bind: %w", err)
 		}
 	}
+	if err := s.Bind(ctx, record("other", "1"), "session:3"); err != nil {
+		return fmt.Errorf("Bind: %w", err)
+	}
 	if err := stop(ctx, s, r, lifecycle.Stopped); err != nil {
 		return err
 	}
 	if err := holds(ctx, s, []string{"other"}, []string{"a"}); err != nil {
 		return err
 	}
-	events, err := s.Events(ctx)
+	e, err := lastEvent(ctx, s, r)
 	if err != nil {
 		return err
 	}
-	e := events[0]
-	if e.Action != lifecycle.ActionStopped || e.By != cause.By || e.Reason != cause.Reason || e.Incarnation != "1" || e.Verdict != cause.Verdict.String() {
-		return fmt.Errorf("event is %q by %q for %q of incarnation %q with verdict %q, want the cause %+v", e.Action, e.By, e.Reason, e.Incarnation, e.Verdict, cause)
+	if e.At.IsZero() {
+		return errors.New("the event has no time")
+	}
+	if e.Action != lifecycle.ActionStopped || e.By != cause.By || e.Reason != cause.Reason || e.Verdict != cause.Verdict.String() {
+		return fmt.Errorf("event is %q by %q for %q with verdict %q, want the cause %+v", e.Action, e.By, e.Reason, e.Verdict, cause)
 	}
 	if err := sameRecord(e.Snapshot.Record, r); err != nil {
 		return fmt.Errorf("snapshot: %w", err)
@@ -291,8 +329,10 @@ func stopsOnceConcurrently(ctx context.Context, s Subject) error {
 	var errs []error
 	stopped := map[string]int{}
 	var wg sync.WaitGroup
+	start := make(chan struct{})
 	for range 8 {
 		wg.Go(func() {
+			<-start
 			for _, r := range records {
 				outcome, err := s.Stop(ctx, r, cause)
 				mu.Lock()
@@ -306,12 +346,45 @@ func stopsOnceConcurrently(ctx context.Context, s Subject) error {
 			}
 		})
 	}
+	close(start)
 	wg.Wait()
 	for _, r := range records {
 		if stopped[r.Name] != 1 {
 			errs = append(errs, fmt.Errorf("record %q was Stopped %d times", r.Name, stopped[r.Name]))
 		}
 	}
+	return errors.Join(append(errs, holds(ctx, s, []string{}, names))...)
+}
+
+// Each comes to the family from another end, and takes some of it along.
+func stopsFamilyConcurrently(ctx context.Context, s Subject) error {
+	var names []string
+	var family []lifecycle.Record
+	for i := range 8 {
+		r := record(fmt.Sprint(i), "1")
+		if i > 0 {
+			r.Parent = fmt.Sprint((i - 1) / 2)
+		}
+		family, names = append(family, r), append(names, r.Name)
+	}
+	if err := put(ctx, s, family...); err != nil {
+		return err
+	}
+	errs := make([]error, len(family))
+	var wg sync.WaitGroup
+	start := make(chan struct{})
+	for i := range family {
+		wg.Go(func() {
+			<-start
+			for j := range family {
+				if _, err := s.Stop(ctx, family[(i+j)%len(family)], cause); err != nil {
+					errs[i] = fmt.Errorf("Stop: %w", err)
+				}
+			}
+		})
+	}
+	close(start)
+	wg.Wait()
 	return errors.Join(append(errs, holds(ctx, s, []string{}, names))...)
 }
 
@@ -326,13 +399,15 @@ func stopsNothingUnknown(ctx context.Context, s Subject) error {
 }
 
 func sparesLaterIncarnation(ctx context.Context, s Subject) error {
-	if err := put(ctx, s, record("a", "2")); err != nil {
+	child := record("child", "1")
+	child.Parent = "a"
+	if err := put(ctx, s, record("a", "2"), child); err != nil {
 		return err
 	}
 	if err := stop(ctx, s, record("a", "1"), lifecycle.AlreadyStopped); err != nil {
 		return err
 	}
-	return holds(ctx, s, []string{"a"}, []string{})
+	return holds(ctx, s, []string{"a", "child"}, []string{})
 }
 
 func registersAgain(ctx context.Context, s Subject) error {
@@ -350,16 +425,13 @@ func registersAgain(ctx context.Context, s Subject) error {
 		return err
 	}
 	var incarnations []string
-	for i, e := range events {
+	for _, e := range events {
 		incarnations = append(incarnations, e.Snapshot.Incarnation)
-		if i > 0 && e.Seq <= events[i-1].Seq {
-			return fmt.Errorf("event %d has Seq %d after %d", i, e.Seq, events[i-1].Seq)
-		}
 	}
 	if want := []string{"1", "2", "3"}; !slices.Equal(incarnations, want) {
 		return fmt.Errorf("stopped events are of incarnations %q, want %q", incarnations, want)
 	}
-	return nil
+	return holds(ctx, s, []string{}, []string{"a", "a", "a"})
 }
 
 func leavesNoBinding(ctx context.Context, s Subject) error {
@@ -379,17 +451,41 @@ func leavesNoBinding(ctx context.Context, s Subject) error {
 	if err := s.Bind(ctx, first, "late"); !errors.Is(err, lifecycle.ErrNotRegistered) {
 		return fmt.Errorf("Bind to a stopped incarnation: error %v, want ErrNotRegistered", err)
 	}
-	if err := stop(ctx, s, second, lifecycle.Stopped); err != nil {
+	return stopsUnbound(ctx, s, second)
+}
+
+// stopsUnbound stops a record and checks that it had no bindings.
+func stopsUnbound(ctx context.Context, s Subject, r lifecycle.Record) error {
+	if err := stop(ctx, s, r, lifecycle.Stopped); err != nil {
 		return err
 	}
-	events, err := s.Events(ctx)
+	e, err := lastEvent(ctx, s, r)
 	if err != nil {
 		return err
 	}
-	if last := events[len(events)-1].Snapshot; len(last.Bindings) != 0 {
-		return fmt.Errorf("the second incarnation inherits bindings %q", last.Bindings)
+	if len(e.Snapshot.Bindings) != 0 {
+		return fmt.Errorf("incarnation %q of %q inherits bindings %q", r.Incarnation, r.Name, e.Snapshot.Bindings)
 	}
 	return nil
+}
+
+func leavesNoBindingOfDescendants(ctx context.Context, s Subject) error {
+	child := record("child", "1")
+	child.Parent = "a"
+	if err := put(ctx, s, record("a", "1"), child); err != nil {
+		return err
+	}
+	if err := s.Bind(ctx, child, "key"); err != nil {
+		return fmt.Errorf("Bind: %w", err)
+	}
+	if err := stop(ctx, s, record("a", "1"), lifecycle.Stopped); err != nil {
+		return err
+	}
+	again := record("child", "2")
+	if err := put(ctx, s, again); err != nil {
+		return err
+	}
+	return stopsUnbound(ctx, s, again)
 }
 
 func sparesChanged(ctx context.Context, s Subject) error {
@@ -399,6 +495,7 @@ func sparesChanged(ctx context.Context, s Subject) error {
 		"phase":     func(r *lifecycle.Record) { r.Phase = lifecycle.Inactive },
 		"identity":  func(r *lifecycle.Record) { r.Identity.Unique++ },
 		"heartbeat": func(r *lifecycle.Record) { r.Heartbeat.Awake++ },
+		"boot":      func(r *lifecycle.Record) { r.Heartbeat.Boot.Boot = "another" },
 	} {
 		read := record(name, "1")
 		changed := read
@@ -410,11 +507,51 @@ func sparesChanged(ctx context.Context, s Subject) error {
 			return fmt.Errorf("Stop, if unchanged, of a record whose %s changed = %v, %v, want ErrChanged", name, outcome, err)
 		}
 	}
-	if err := holds(ctx, s, []string{"heartbeat", "identity", "phase"}, []string{}); err != nil {
+	if err := holds(ctx, s, []string{"boot", "heartbeat", "identity", "phase"}, []string{}); err != nil {
 		return err
 	}
+	if outcome, err := s.Stop(ctx, record("phase", "2"), ifUnchanged); outcome != lifecycle.AlreadyStopped || err != nil {
+		return fmt.Errorf("Stop, if unchanged, of another incarnation = %v, %v, want AlreadyStopped", outcome, err)
+	}
 	// Without the condition the incarnation alone counts.
-	return stop(ctx, s, record("phase", "1"), lifecycle.Stopped)
+	if err := stop(ctx, s, record("phase", "1"), lifecycle.Stopped); err != nil {
+		return err
+	}
+	// As read now, they are unchanged.
+	read, err := candidates(ctx, s)
+	if err != nil {
+		return err
+	}
+	for _, r := range read {
+		if outcome, err := s.Stop(ctx, r, ifUnchanged); outcome != lifecycle.Stopped || err != nil {
+			return fmt.Errorf("Stop, if unchanged, of a record as it was just read = %v, %v, want Stopped", outcome, err)
+		}
+	}
+	return holds(ctx, s, []string{}, []string{"boot", "heartbeat", "identity", "phase"})
+}
+
+// What a record carries may change between reading and stopping it, also where
+// Stop is asked to spare one that changed: the snapshot has the latest.
+func snapshotsStored(ctx context.Context, s Subject) error {
+	read := record("a", "1")
+	latest := read
+	latest.Data, latest.Owner = json.RawMessage(`{"argv":["latest"]}`), "later"
+	if err := put(ctx, s, read, latest); err != nil {
+		return err
+	}
+	ifUnchanged := cause
+	ifUnchanged.IfUnchanged = true
+	if outcome, err := s.Stop(ctx, read, ifUnchanged); outcome != lifecycle.Stopped || err != nil {
+		return fmt.Errorf("Stop, if unchanged, of a record whose Data changed = %v, %v, want Stopped", outcome, err)
+	}
+	e, err := lastEvent(ctx, s, read)
+	if err != nil {
+		return err
+	}
+	if err := sameRecord(e.Snapshot.Record, latest); err != nil {
+		return fmt.Errorf("snapshot: %w", err)
+	}
+	return nil
 }
 
 func stopsDescendants(ctx context.Context, s Subject) error {
@@ -494,10 +631,16 @@ func sharesNoMemory(ctx context.Context, s Subject) error {
 		return err
 	}
 	clear(given.Data)
+	if err := s.Bind(ctx, want, "key"); err != nil {
+		return fmt.Errorf("Bind: %w", err)
+	}
 	for range 2 { // the second round reads what the first has overwritten
 		got, err := candidates(ctx, s)
 		if err != nil {
 			return err
+		}
+		if len(got) != 1 {
+			return fmt.Errorf("Candidates yields %d records, want 1", len(got))
 		}
 		if err := sameRecord(got[0], want); err != nil {
 			return err
@@ -508,14 +651,18 @@ func sharesNoMemory(ctx context.Context, s Subject) error {
 		return err
 	}
 	for range 2 {
-		events, err := s.Events(ctx)
+		e, err := lastEvent(ctx, s, want)
 		if err != nil {
 			return err
 		}
-		if err := sameRecord(events[0].Snapshot.Record, want); err != nil {
+		if err := sameRecord(e.Snapshot.Record, want); err != nil {
 			return fmt.Errorf("snapshot: %w", err)
 		}
-		clear(events[0].Snapshot.Data)
+		if !slices.Equal(e.Snapshot.Bindings, []string{"key"}) {
+			return fmt.Errorf("snapshot has bindings %q, want %q", e.Snapshot.Bindings, "key")
+		}
+		clear(e.Snapshot.Data)
+		clear(e.Snapshot.Bindings)
 	}
 	return nil
 }
@@ -594,12 +741,12 @@ func reopens(ctx context.Context, s Subject) error {
 	if err := stop(ctx, s, kept, lifecycle.Stopped); err != nil {
 		return err
 	}
-	events, err := s.Events(ctx)
+	e, err := lastEvent(ctx, s, kept)
 	if err != nil {
 		return err
 	}
-	if last := events[len(events)-1].Snapshot; !slices.Equal(last.Bindings, []string{"key"}) {
-		return fmt.Errorf("snapshot after reopening has bindings %q", last.Bindings)
+	if !slices.Equal(e.Snapshot.Bindings, []string{"key"}) {
+		return fmt.Errorf("snapshot after reopening has bindings %q", e.Snapshot.Bindings)
 	}
-	return sameRecord(events[len(events)-1].Snapshot.Record, kept)
+	return sameRecord(e.Snapshot.Record, kept)
 }

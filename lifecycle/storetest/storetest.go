@@ -5,12 +5,13 @@
 //		storetest.Run(t, func(t *testing.T) storetest.Subject { return open(t) })
 //	}
 //
-// It imports nothing but package lifecycle and the standard library, so it
-// brings no dependency into a store's tests.
+// It imports nothing but the packages of this module that a record is made of
+// and the standard library, so it brings no dependency into a store's tests.
 package storetest
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"time"
 
@@ -49,7 +50,10 @@ func Run(t *testing.T, open func(t *testing.T) Subject) {
 	for _, test := range cases {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			report(t, func(ctx context.Context) error { return test.run(ctx, open(t)) })
+			s := open(t)
+			if err := check(t.Context(), caseTimeout, func(ctx context.Context) error { return test.run(ctx, s) }); err != nil {
+				t.Error(err)
+			}
 		})
 	}
 }
@@ -60,23 +64,29 @@ func RunKV(t *testing.T, open func(t *testing.T) lifecycle.KV) {
 	for _, test := range kvCases {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			report(t, func(ctx context.Context) error { return test.run(ctx, open(t)) })
+			kv := open(t)
+			if err := check(t.Context(), caseTimeout, func(ctx context.Context) error { return test.run(ctx, kv) }); err != nil {
+				t.Error(err)
+			}
 		})
 	}
 }
 
-func report(t *testing.T, run func(context.Context) error) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), caseTimeout)
+// check runs a case that may hang. The context ends first, so that a store
+// that heeds it comes back with an error of its own.
+func check(ctx context.Context, timeout time.Duration, run func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	done := make(chan error, 1)
-	go func() { done <- run(ctx) }()
+	go func() {
+		err := errors.New("the subject ended the test") // by t.FailNow
+		defer func() { done <- err }()
+		err = run(ctx)
+	}()
 	select {
 	case err := <-done:
-		if err != nil {
-			t.Error(err)
-		}
-	case <-time.After(caseTimeout + caseTimeout/2):
-		t.Fatal("the store hangs, even after its context has ended")
+		return err
+	case <-time.After(timeout + timeout/2):
+		return errors.New("the store hangs, even after its context has ended")
 	}
 }

@@ -1,0 +1,39 @@
+package storetest
+
+import (
+	"context"
+	"time"
+
+	"github.com/rollcall-go/rollcall/lifecycle"
+)
+
+// Check runs the case of that name, within a timeout of the caller's choice.
+func Check(ctx context.Context, name string, timeout time.Duration, s Subject) error {
+	for _, test := range cases {
+		if test.name == name {
+			return check(ctx, timeout, func(ctx context.Context) error { return test.run(ctx, s) })
+		}
+	}
+	panic("no case " + name)
+}
+
+// CheckKV does the same for a KV.
+func CheckKV(ctx context.Context, name string, timeout time.Duration, kv lifecycle.KV) error {
+	for _, test := range kvCases {
+		if test.name == name {
+			return check(ctx, timeout, func(ctx context.Context) error { return test.run(ctx, kv) })
+		}
+	}
+	panic("no case " + name)
+}
+
+// Names lists the cases of Run and of RunKV.
+func Names() (names []string) {
+	for _, test := range cases {
+		names = append(names, test.name)
+	}
+	for _, test := range kvCases {
+		names = append(names, test.name)
+	}
+	return names
+}
