@@ -26,3 +26,4 @@ func (s procStat) State() byte     { return s.state }
 func (s procStat) Threads() uint64 { return s.threads }
 func (s procStat) Start() uint64   { return s.start }
 func (s procStat) Exited() bool    { return s.exited() }
+func (s procStat) Replaced() bool  { return s.replaced() }

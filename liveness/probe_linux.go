@@ -237,8 +237,7 @@ func uniqueOf(fd int) (uint64, error) {
 	return stat.Ino, nil
 }
 
-// exited reports whether the process behind a pidfd has ended; it may not have
-// been reaped yet.
+// exited reports whether a pidfd says that its process has ended, reaped or not.
 func exited(pidfd int) bool {
 	fds := [1]unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}
 	n, err := unix.Poll(fds[:], 0)
@@ -254,7 +253,7 @@ func (v *procView) check(id *Identity) Verdict {
 		return verdict
 	}
 	if v.ours && v.pidfs && sameBoot && id.Unique != 0 {
-		if verdict, decided := checkUnique(id); decided {
+		if verdict, decided := v.checkUnique(id); decided {
 			return verdict
 		}
 	}
@@ -269,7 +268,7 @@ func (v *procView) check(id *Identity) Verdict {
 
 // checkUnique compares the number on pidfs. It does not decide when there is
 // no pidfd to be had, for want of descriptors or of permission.
-func checkUnique(id *Identity) (Verdict, bool) {
+func (v *procView) checkUnique(id *Identity) (Verdict, bool) {
 	fd, err := unix.PidfdOpen(id.PID, 0)
 	switch err {
 	case nil:
@@ -288,10 +287,18 @@ func checkUnique(id *Identity) (Verdict, bool) {
 	if unique != id.Unique || !exited(fd) {
 		return verdictOf(unique == id.Unique, false), true
 	}
+	// For an instant a pidfd says so of a living process too: while one of its
+	// threads executes a program and takes the place of the leading one, which
+	// has ended (de_thread in fs/exec.c). The stat line knows better, and is
+	// of this process if the process has its PID afterwards.
+	stat, err := v.readStat(id.PID)
 	if unix.PidfdSendSignal(fd, 0, nil, 0) == unix.ESRCH { // reaped meanwhile
 		return Verdict{State: Dead, Reason: NoProcess}, true
 	}
-	return verdictOf(true, true), true
+	if !v.files || err != nil {
+		return verdictOf(true, exited(fd)), true
+	}
+	return verdictOf(true, stat.exited()), true
 }
 
 // absent reports whether no process of our PID namespace has the PID. Unlike
@@ -385,18 +392,29 @@ func (v *procView) absent(pid int) (Verdict, bool) {
 	return Verdict{State: Dead, Reason: NotAProcess}, ok && leader != strconv.Itoa(pid)
 }
 
+// statTries is how often a stat line may be that of a replaced thread. A
+// process would have to execute a program at each of them.
+const statTries = 100
+
+var errReplaced = errors.New("its leading thread is replaced again and again")
+
 // readStat reads and parses /proc/PID/stat without allocating.
 func (v *procView) readStat(pid int) (procStat, error) {
 	var buf [512]byte // field 22 ends within 400 bytes
-	n, err := v.read(pid, "/stat", buf[:])
-	if err != nil {
-		return procStat{}, v.pathError(pid, "/stat", err)
+	for range statTries {
+		n, err := v.read(pid, "/stat", buf[:])
+		if err != nil {
+			return procStat{}, v.pathError(pid, "/stat", err)
+		}
+		stat, err := parseProcStat(buf[:n])
+		if err != nil {
+			return procStat{}, v.pathError(pid, "/stat", err)
+		}
+		if !stat.replaced() {
+			return stat, nil
+		}
 	}
-	stat, err := parseProcStat(buf[:n])
-	if err != nil {
-		return procStat{}, v.pathError(pid, "/stat", err)
-	}
-	return stat, nil
+	return procStat{}, v.pathError(pid, "/stat", errReplaced)
 }
 
 func (v *procView) pathError(pid int, file string, err error) error {
@@ -525,13 +543,14 @@ func captureProcess(process *os.Process) (id Identity, err error) {
 		return id, err
 	case errors.Is(handleErr, os.ErrNoHandle):
 		// Until a child is waited for, its PID is not given away.
-		if id, err = capture(process.Pid); err == nil {
-			err = process.Signal(syscall.Signal(0))
+		id, err = capture(process.Pid)
+		switch signalErr := process.Signal(syscall.Signal(0)); {
+		case errors.Is(signalErr, os.ErrProcessDone):
+			return Identity{}, fmt.Errorf("%w: %w", ErrNoProcess, signalErr)
+		case err == nil && !errors.Is(signalErr, unix.EPERM):
+			err = signalErr
 		}
-		if errors.Is(err, os.ErrProcessDone) {
-			return Identity{}, fmt.Errorf("%w: %w", ErrNoProcess, err)
-		}
-		if err != nil && !errors.Is(err, unix.EPERM) {
+		if err != nil {
 			return Identity{}, err
 		}
 		return id, nil

@@ -15,9 +15,16 @@ type procStat struct {
 // exited reports whether the process has ended. A process whose leading
 // thread has exited while others run shows state Z too, with its threads
 // counted.
-func (s procStat) exited() bool {
-	return (s.state == 'Z' || s.state == 'X' || s.state == 'x') && s.threads <= 1
-}
+func (s procStat) exited() bool { return s.threadExited() && s.threads == 1 }
+
+// replaced reports whether the line is of a leading thread that was taken out
+// of its process while the line was written: the process has been reaped, or
+// another of its threads has executed a program and is the leading one now
+// (de_thread in fs/exec.c). The kernel then counts no threads (do_task_stat in
+// fs/proc/array.c), so the line says nothing about the process.
+func (s procStat) replaced() bool { return s.threadExited() && s.threads == 0 }
+
+func (s procStat) threadExited() bool { return s.state == 'Z' || s.state == 'X' || s.state == 'x' }
 
 var errBadStat = errors.New("malformed stat line")
 

@@ -119,32 +119,37 @@ func TestGarbledProcStatIsAnError(t *testing.T) {
 	}
 }
 
+// A line that counts no threads is of a thread that another has replaced: it
+// says nothing about the process.
 func TestStatesOfAnExitedProcess(t *testing.T) {
 	t.Parallel()
 	c := qt.New(t)
 	for _, test := range []struct {
-		name    string
-		state   string
-		threads string
-		exited  bool
+		name     string
+		state    string
+		threads  string
+		exited   bool
+		replaced bool
 	}{
-		{"zombie", "Z", "1", true},
-		{"zombie, its thread no longer counted", "Z", "0", true},
-		{"dead", "X", "0", true},
-		{"dead, as Linux before 3.14 wrote it", "x", "0", true},
-		{"leading thread of others", "Z", "2", false},
-		{"running", "R", "1", false},
-		{"sleeping", "S", "1", false},
-		{"in the kernel", "D", "1", false},
-		{"stopped", "T", "1", false},
-		{"traced", "t", "1", false},
-		{"idle", "I", "1", false},
-		{"parked", "P", "1", false},
+		{"zombie", "Z", "1", true, false},
+		{"zombie that is being reaped", "Z", "0", false, true},
+		{"dead", "X", "0", false, true},
+		{"dead, as Linux before 3.14 wrote it", "x", "0", false, true},
+		{"leading thread of others", "Z", "2", false, false},
+		{"running, no threads counted", "R", "0", false, false},
+		{"running", "R", "1", false, false},
+		{"sleeping", "S", "1", false, false},
+		{"in the kernel", "D", "1", false, false},
+		{"stopped", "T", "1", false, false},
+		{"traced", "t", "1", false, false},
+		{"idle", "I", "1", false, false},
+		{"parked", "P", "1", false, false},
 	} {
 		c.Run(test.name, func(c *qt.C) {
 			stat, err := liveness.ParseProcStat([]byte("12 (a) " + test.state + " 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 " + test.threads + " 18 19 20"))
 			c.Assert(err, qt.IsNil)
 			c.Check(stat.Exited(), qt.Equals, test.exited)
+			c.Check(stat.Replaced(), qt.Equals, test.replaced)
 		})
 	}
 }

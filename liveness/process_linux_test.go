@@ -1,0 +1,195 @@
+package liveness_test
+
+import (
+	"fmt"
+	"os"
+	"testing"
+
+	qt "github.com/frankban/quicktest"
+
+	"github.com/rollcall-go/rollcall/internal/proctest"
+	"github.com/rollcall-go/rollcall/liveness"
+)
+
+func TestLivingChildIsAlive(t *testing.T) {
+	t.Parallel()
+	c := qt.New(t)
+	id := captured(t, proctest.Start(t, proctest.Command("hold")))
+	wantVerdict(c, id, liveness.Alive, liveness.SameProcess)
+}
+
+func TestSelfIsAlive(t *testing.T) {
+	t.Parallel()
+	c := qt.New(t)
+	id, err := liveness.Self()
+	c.Assert(err, qt.IsNil)
+	wantVerdict(c, id, liveness.Alive, liveness.SameProcess)
+}
+
+func TestReapedChildIsDead(t *testing.T) {
+	t.Parallel()
+	c := qt.New(t)
+	child := proctest.Start(t, proctest.Command("hold"))
+	id := captured(t, child)
+	child.Kill()
+	wantVerdict(c, id, liveness.Dead, liveness.NoProcess)
+	wantVerdict(c, pidOnly(id), liveness.Dead, liveness.NoProcess)
+}
+
+func TestZombieIsDead(t *testing.T) {
+	t.Parallel()
+	c := qt.New(t)
+	child := proctest.Start(t, proctest.Command("hold"))
+	id := captured(t, child)
+	child.KillUnreaped(t)
+	wantVerdict(c, id, liveness.Dead, liveness.Zombie)
+	wantVerdict(c, pidOnly(id), liveness.Dead, liveness.Zombie)
+	wantVerdict(c, withMarker(id, "planted"), liveness.Dead, liveness.Zombie)
+}
+
+func TestPIDWithoutEvidenceIsUnknown(t *testing.T) {
+	t.Parallel()
+	c := qt.New(t)
+	id := captured(t, proctest.Start(t, proctest.Command("hold")))
+	wantVerdict(c, pidOnly(id), liveness.Unknown, liveness.NoEvidence)
+}
+
+// Another process has the PID when its start or its unique number differ.
+func TestAnotherProcessWithThePIDIsNotTheRecordedOne(t *testing.T) {
+	t.Parallel()
+	c := qt.New(t)
+	id := captured(t, proctest.Start(t, proctest.Command("hold")))
+	system := newLiveness(t, liveness.Options{})
+	reused := liveness.Verdict{State: liveness.Dead, Reason: liveness.PIDReused}
+
+	later := withoutUnique(id)
+	later.Start++
+	c.Check(system.Check(later), qt.Equals, reused)
+	if id.Unique != 0 {
+		other := id
+		other.Unique++
+		c.Check(system.Check(other), qt.Equals, reused, qt.Commentf("equal start stamps, another number"))
+		same := id
+		same.Start++
+		c.Check(system.Check(same).State, qt.Equals, liveness.Alive, qt.Commentf("the number is the stronger evidence"))
+	}
+}
+
+func TestThreadIsNotAProcess(t *testing.T) {
+	t.Parallel()
+	c := qt.New(t)
+	child := proctest.Start(t, proctest.Command("hold"))
+	for _, pid := range []int{child.PID(), os.Getpid()} {
+		id := captured(t, child)
+		id.PID = otherThread(t, pid)
+		wantVerdict(c, id, liveness.Dead, liveness.NotAProcess)
+		wantVerdict(c, pidOnly(id), liveness.Dead, liveness.NotAProcess)
+		wantVerdict(c, withMarker(id, "planted"), liveness.Dead, liveness.NotAProcess)
+	}
+}
+
+// Its state is Z then, and the process lives.
+func TestProcessWhoseLeadingThreadExitedIsAlive(t *testing.T) {
+	t.Parallel()
+	c := qt.New(t)
+	cmd := proctest.Command("leader-exits")
+	child := proctest.Start(t, cmd)
+	id := captured(t, child)
+	for {
+		line, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", child.PID()))
+		c.Assert(err, qt.IsNil)
+		stat, err := liveness.ParseProcStat(line)
+		c.Assert(err, qt.IsNil)
+		if stat.State() == 'Z' {
+			c.Assert(stat.Threads() > 1, qt.IsTrue)
+			break
+		}
+	}
+	wantVerdict(c, id, liveness.Alive, liveness.SameProcess)
+	c.Check(captured(t, child), qt.Equals, id)
+
+	child.KillUnreaped(t)
+	wantVerdict(c, id, liveness.Dead, liveness.Zombie)
+}
+
+func TestExecKeepsTheIdentity(t *testing.T) {
+	t.Parallel()
+	c := qt.New(t)
+	for _, test := range []struct {
+		name   string
+		thread string
+	}{
+		{"by the leading thread", "leader"},
+		{"by another thread", "other"},
+	} {
+		c.Run(test.name, func(c *qt.C) {
+			child := proctest.Start(c, proctest.Command("exec", test.thread))
+			id := captured(c, child)
+			child.WriteLine(c, "go")
+			child.WaitReady(c)
+			wantVerdict(c, id, liveness.Alive, liveness.SameProcess)
+			c.Check(captured(c, child), qt.Equals, id)
+		})
+	}
+}
+
+func TestProcessIsAliveAllThroughItsExecs(t *testing.T) {
+	t.Parallel()
+	c := qt.New(t)
+	child, err := proctest.TryStart(t, proctest.Command("exec-storm", "20"))
+	c.Assert(err, qt.IsNil)
+	id := captured(t, child)
+	system := newLiveness(t, liveness.Options{})
+	held, wrong := make(chan struct{}), make(chan string)
+	go func() {
+		defer close(wrong)
+		for checks := 0; ; checks++ {
+			for _, id := range []liveness.Identity{id, withoutUnique(id)} {
+				if verdict := system.Check(id); verdict.State != liveness.Alive {
+					wrong <- fmt.Sprintf("after %d checks: %v", checks, verdict)
+					return
+				}
+			}
+			select {
+			case <-held:
+				return
+			default:
+			}
+		}
+	}()
+	child.WaitReady(t)
+	close(held)
+	c.Check(<-wrong, qt.Equals, "")
+}
+
+func TestProcessWithAnyNameIsAlive(t *testing.T) {
+	t.Parallel()
+	c := qt.New(t)
+	for _, name := range []string{"a) (b", ") R 1 1 1", "two\nlines", " ", "(((((((((((((((", ")))))))))))))))", "\xff\xfe", "%s%n", "0 (0) Z 0"} {
+		child := proctest.Start(t, proctest.Command("named", name))
+		id := captured(t, child)
+		c.Check(id.Start, qt.Not(qt.Equals), uint64(0), qt.Commentf("%q", name))
+		wantVerdict(c, id, liveness.Alive, liveness.SameProcess)
+		child.Kill()
+		wantVerdict(c, id, liveness.Dead, liveness.NoProcess)
+	}
+}
+
+func TestProcessRecordedInAnotherBootIsDead(t *testing.T) {
+	t.Parallel()
+	c := qt.New(t)
+	id := captured(t, proctest.Start(t, proctest.Command("hold")))
+	if id.Boot.Boot == "" {
+		proctest.Skip(t, "no boot ID")
+	}
+	id.Boot.Boot = boot2
+	wantVerdict(c, id, liveness.Dead, liveness.Rebooted)
+
+	id.Boot.Machine = machineB
+	here := captured(t, proctest.Start(t, proctest.Command("hold")))
+	if here.Boot.Machine == "" {
+		wantVerdict(c, id, liveness.Dead, liveness.Rebooted)
+	} else {
+		wantVerdict(c, id, liveness.Unknown, liveness.OtherMachine)
+	}
+}
