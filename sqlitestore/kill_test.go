@@ -128,8 +128,8 @@ type killing struct {
 	before, within, after int // of the kills, by how much of the pass was done
 }
 
-// run starts a cleaner that may be killed, and reports whether it came to its
-// end.
+// run starts a cleaner that may be killed, and reports whether its pass was
+// completed: it may have been killed after that.
 func (k *killing) run(gate string) (completed bool) {
 	c := qt.New(k)
 	mode := []string{"batch", "single"}[rand.N(2)]
@@ -150,21 +150,20 @@ func (k *killing) run(gate string) (completed bool) {
 	c.Assert(err, qt.IsNil)
 	err = p.Wait()
 	c.Assert(p.stderr.String(), qt.Equals, "")
-	completed = err == nil
 	switch {
-	case completed:
+	case err == nil:
 		k.longest = min(max(k.longest, time.Since(began)), time.Second)
 	case byTime:
 		k.byTime++
 	default:
 		k.byStop++
 	}
-	k.check(gate, completed)
-	return completed
+	return k.check(gate, err != nil)
 }
 
-// check checks the file after the end of a cleaner.
-func (k *killing) check(gate string, completed bool) {
+// check checks the file after the end of a cleaner, and reports whether its
+// pass was completed.
+func (k *killing) check(gate string, killed bool) (completed bool) {
 	c := qt.New(k)
 	db := openDB(k, k.path)
 	defer db.Close()
@@ -173,17 +172,16 @@ func (k *killing) check(gate string, completed bool) {
 	state, _, _ = strings.Cut(state, " ")
 	comment := qt.Commentf("gate %s, %s records left", state, left)
 	c.Assert(slices.Contains([]string{"none", "claimed", "done"}, state), qt.IsTrue, comment)
-	if state == "done" {
+	completed = state == "done"
+	if completed {
 		c.Assert(left, qt.Equals, "0", comment)
 	}
-	if completed {
-		c.Assert(state, qt.Equals, "done", comment)
-		return
-	}
-	switch left {
-	case "200":
+	switch {
+	case !killed:
+		c.Assert(completed, qt.IsTrue, comment)
+	case left == "200":
 		k.before++
-	case "0":
+	case left == "0":
 		k.after++
 	default:
 		k.within++
@@ -192,4 +190,5 @@ func (k *killing) check(gate string, completed bool) {
 	c.Assert(value(k, db, `SELECT count(*) FROM rollcall_records AS r JOIN rollcall_events AS e ON e.name = r.name`), qt.Equals, "0", comment)
 	c.Assert(value(k, db, `SELECT count(*) FROM rollcall_bindings AS b LEFT JOIN rollcall_records AS r ON r.seq = b.record
 		WHERE r.name IS NULL OR b.key <> 'session of ' || r.name`), qt.Equals, "0", comment)
+	return completed
 }
