@@ -13,6 +13,10 @@ var (
 	// too.
 	ErrNewerVersion = errors.New("identity of a newer version")
 
+	// ErrInvalidOptions is returned by [New] for a Root that is no procfs and
+	// for a MarkerVariable that no environment can have.
+	ErrInvalidOptions = errors.New("invalid options")
+
 	// ErrNoProcess is returned by [Capture] and [CaptureProcess] when no
 	// process has the PID: nobody has the number, or only a thread has it.
 	ErrNoProcess = errors.New("no such process")

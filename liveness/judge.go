@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/rollcall-go/rollcall/bootid"
@@ -99,9 +100,10 @@ func judgeStart(id *Identity, now Namespace, start uint64) (same, decided bool) 
 // judgeMarker looks for the variable in an environment block: entries of
 // NAME=value, each ended by a NUL. An entry with the recorded value is proof
 // of the same process; a well-formed block without it is proof of another one.
-// An empty or garbled block decides nothing: a process may overwrite it.
+// An empty or garbled block decides nothing: a process may overwrite it. Nor
+// does a marker with a NUL, which no environment can have held.
 func judgeMarker(environ []byte, variable, marker string) (same, decided bool) {
-	if len(environ) == 0 || environ[len(environ)-1] != 0 {
+	if len(environ) == 0 || environ[len(environ)-1] != 0 || strings.IndexByte(marker, 0) >= 0 {
 		return false, false
 	}
 	for entry := range bytes.SplitSeq(environ[:len(environ)-1], []byte{0}) {

@@ -181,6 +181,8 @@ func TestMarkers(t *testing.T) {
 			c.Check(same, qt.Equals, test.same)
 		})
 	}
+	_, decided := liveness.JudgeMarker([]byte("M=a\x00b=c\x00"), "M", "a\x00b=c")
+	c.Check(decided, qt.IsFalse, qt.Commentf("no environment holds a marker with a NUL"))
 }
 
 func TestWindowOfTheStart(t *testing.T) {

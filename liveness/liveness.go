@@ -51,14 +51,16 @@
 //
 // # Errors
 //
-// Errors match [ErrInvalid], [ErrNewerVersion], [ErrNoProcess] or
-// [errors.ErrUnsupported], or wrap the error of the failed system call.
+// Errors match [ErrInvalid], [ErrNewerVersion], [ErrInvalidOptions],
+// [ErrNoProcess] or [errors.ErrUnsupported], or wrap the error of the failed
+// system call.
 package liveness
 
 import (
 	"fmt"
 	"os"
 	"os/exec"
+	"strings"
 
 	"github.com/google/uuid"
 )
@@ -98,10 +100,14 @@ type Options struct {
 // know, every verdict is Unknown with an error that matches
 // [errors.ErrUnsupported].
 //
-// It fails when Root is not a procfs.
+// The error matches [ErrInvalidOptions] when Root is not a procfs, or
+// MarkerVariable is no name of a variable.
 func New(options Options) (Liveness, error) {
 	if options.MarkerVariable == "" {
 		options.MarkerVariable = MarkerVariable
+	}
+	if strings.ContainsAny(options.MarkerVariable, "=\x00") {
+		return nil, fmt.Errorf("liveness: %w: MarkerVariable %q", ErrInvalidOptions, options.MarkerVariable)
 	}
 	l, err := newLiveness(options)
 	if err != nil {

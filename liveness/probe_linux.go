@@ -100,7 +100,7 @@ func viewOf(root string, own procView) (procView, error) {
 		return procView{}, &os.PathError{Op: "statfs", Path: root, Err: err}
 	}
 	if fs.Type != unix.PROC_SUPER_MAGIC {
-		return procView{}, fmt.Errorf("%w: %s is not a procfs", ErrInvalid, root)
+		return procView{}, fmt.Errorf("%w: Root %s is not a procfs", ErrInvalidOptions, root)
 	}
 	if showsOwnPIDs(root) {
 		own.root, own.files = root, true

@@ -1,0 +1,64 @@
+package liveness_test
+
+import (
+	"fmt"
+	"os/exec"
+
+	"github.com/rollcall-go/rollcall/liveness"
+)
+
+// A program starts a child and records it. Later it, or any other process,
+// reads the record and asks.
+func Example() {
+	cmd := exec.Command("sleep", "1000")
+	marker := liveness.Plant(cmd)
+	if err := cmd.Start(); err != nil {
+		fmt.Println(err)
+		return
+	}
+	id, err := liveness.CaptureProcess(cmd.Process)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	id.Marker = marker
+	text := id.String() // one line for a pid file or a column
+
+	recorded, err := liveness.Parse(text)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	system, err := liveness.New(liveness.Options{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(system.Check(recorded))
+	_ = cmd.Process.Kill()
+	_ = cmd.Wait()
+	fmt.Println(system.Check(recorded))
+	// Output:
+	// alive: the recorded process runs
+	// dead: no process has its PID
+}
+
+func ExampleSelf() {
+	id, err := liveness.Self()
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	system, err := liveness.New(liveness.Options{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(system.Check(id))
+
+	id.Boot.Boot = "3fa85f64-5717-4562-b3fc-2c963f66afa6" // as if recorded before a reboot
+	fmt.Println(system.Check(id))
+	// Output:
+	// alive: the recorded process runs
+	// dead: the machine has rebooted since
+}
