@@ -112,7 +112,9 @@ func (r Relation) String() string {
 
 // Compare tells how two IDs relate. A machine that is missing on either side
 // counts as the same machine, because a machine without a machine ID has no
-// better way to know itself again.
+// better way to know itself again. Machines of which one or both have none, or
+// that were cloned with theirs, are therefore not told apart: where they share
+// records, the records need an owner.
 func (id ID) Compare(other ID) Relation {
 	switch {
 	case id.Machine != "" && other.Machine != "" && id.Machine != other.Machine:
@@ -218,7 +220,8 @@ func (id *ID) UnmarshalText(text []byte) error {
 //
 // When the boot ID cannot be read, Current returns the error together with an
 // ID that holds the machine alone. A missing or malformed machine ID is not an
-// error: Machine is empty then, as in most containers.
+// error: Machine is empty then, as in most containers. Where the process has no
+// descriptor left to read it with, there is an error and no ID at all.
 //
 // Linux and Android: /proc/sys/kernel/random/boot_id, see random(4), and
 // /etc/machine-id, see machine-id(5). Android denies the former to
@@ -238,7 +241,9 @@ func Current() (ID, error) {
 //
 // Linux and Android: CLOCK_MONOTONIC of clock_gettime(2), less the offset of
 // this process's time namespace (time_namespaces(7)), so that two namespaces
-// of one boot agree.
+// of one boot agree. The offset is read once per process. It cannot be read
+// where the process has unshared a time namespace for its children before: an
+// error.
 func Awake() (time.Duration, error) {
 	d, err := awake()
 	if err != nil {

@@ -5,23 +5,41 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/rollcall-go/rollcall/internal/exhausted"
 )
 
 const (
 	bootIDFile    = "/proc/sys/kernel/random/boot_id"
 	machineIDFile = "/etc/machine-id"
-	timensFile    = "/proc/self/timens_offsets"
 )
 
-// machine is read once: it does not change while a process runs.
-var machine = sync.OnceValue(func() string { return readMachine(machineIDFile) })
+// machineCache is read once: it does not change while a process runs.
+var machineCache atomic.Pointer[string]
 
+func machine() (string, error) {
+	if cached := machineCache.Load(); cached != nil {
+		return *cached, nil
+	}
+	machine, err := readMachine(machineIDFile)
+	if err == nil {
+		machineCache.Store(&machine)
+	}
+	return machine, err
+}
+
+// A machine ID that cannot be read for a moment must not look like a missing
+// one, which counts as this machine: there is no ID at all then.
 func current() (ID, error) {
-	return readBoot(bootIDFile, machine())
+	machine, err := machine()
+	if err != nil {
+		return ID{}, err
+	}
+	return readBoot(bootIDFile, machine)
 }
 
 func readBoot(file, machine string) (ID, error) {
@@ -38,22 +56,22 @@ func readBoot(file, machine string) (ID, error) {
 	return id, nil
 }
 
-// readMachine returns "" when there is no machine ID, or when it reads
-// "uninitialized" as it does in the first boot of an image.
-func readMachine(file string) string {
+// readMachine returns "" when there is no machine ID, when it may not be read,
+// or when it reads "uninitialized" as it does in the first boot of an image.
+func readMachine(file string) (string, error) {
 	text, err := os.ReadFile(file)
-	if err != nil {
-		return ""
+	if exhausted.Is(err) {
+		return "", err
 	}
 	id, ok := parseUUID(text, 32)
-	if !ok {
-		return ""
+	if err != nil || !ok {
+		return "", nil
 	}
-	return hashMachine(id)
+	return hashMachine(id), nil
 }
 
 func awake() (time.Duration, error) {
-	offset, err := monotonicOffset(timensFile)
+	offset, err := ownOffset()
 	if err != nil {
 		return 0, err
 	}
@@ -64,14 +82,30 @@ func awake() (time.Duration, error) {
 	return time.Duration(now.Nano()) - offset, nil
 }
 
-// monotonicOffset returns what this time namespace adds to CLOCK_MONOTONIC.
-// Kernels before 5.6 have no time namespaces and no such file, which is told
-// from a missing /proc, and from that of a PID namespace without this process,
-// by following /proc/self.
-func monotonicOffset(file string) (time.Duration, error) {
+// offsetCache is read once: a process of several threads, as each Go program
+// is, cannot enter another time namespace (setns(2)).
+var offsetCache atomic.Pointer[time.Duration]
+
+func ownOffset() (time.Duration, error) {
+	if cached := offsetCache.Load(); cached != nil {
+		return *cached, nil
+	}
+	offset, err := monotonicOffset("/proc/self")
+	if err == nil {
+		offsetCache.Store(&offset)
+	}
+	return offset, err
+}
+
+// monotonicOffset returns what the time namespace of the process that dir is
+// about adds to CLOCK_MONOTONIC. Kernels before 5.6 have no time namespaces and
+// no such file, which is told from a missing /proc, and from that of a PID
+// namespace without this process, by following /proc/self.
+func monotonicOffset(dir string) (time.Duration, error) {
+	file := dir + "/timens_offsets"
 	text, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
-		if _, selfErr := os.Stat("/proc/self"); selfErr == nil {
+		if _, dirErr := os.Stat(dir); dirErr == nil {
 			return 0, nil
 		}
 	}
@@ -81,6 +115,18 @@ func monotonicOffset(file string) (time.Duration, error) {
 	offset, ok := parseMonotonicOffset(text)
 	if !ok {
 		return 0, fmt.Errorf("%s: no monotonic offset: %q", file, text)
+	}
+	// The file is about the namespace that children will be in.
+	own, err := os.Readlink(dir + "/ns/time")
+	if err != nil {
+		return 0, err
+	}
+	children, err := os.Readlink(dir + "/ns/time_for_children")
+	if err != nil {
+		return 0, err
+	}
+	if own != children {
+		return 0, fmt.Errorf("%s is about %s, which is to be that of children, not about %s", file, children, own)
 	}
 	return offset, nil
 }

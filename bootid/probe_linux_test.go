@@ -51,7 +51,7 @@ func TestCurrentIsWhatTheKernelSays(t *testing.T) {
 	c.Assert(err, qt.IsNil)
 	c.Check(id.Boot, qt.Equals, strings.TrimSpace(string(text)))
 	c.Check(id.Quality, qt.Equals, bootid.Native)
-	c.Check(id.Machine, qt.Equals, bootid.ReadMachine("/etc/machine-id"))
+	c.Check(id.Machine, qt.Equals, readMachine(c, "/etc/machine-id"))
 
 	again, err := bootid.Current()
 	c.Assert(err, qt.IsNil)
@@ -69,6 +69,38 @@ func TestMachineIDDoesNotLeaveThePackage(t *testing.T) {
 	id, err := bootid.Current()
 	c.Assert(err, qt.IsNil)
 	c.Check(id.String(), qt.Not(qt.Contains), strings.TrimSpace(string(text)))
+}
+
+func readMachine(t testing.TB, file string) string {
+	t.Helper()
+	machine, err := bootid.ReadMachine(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return machine
+}
+
+// A missing machine counts as this one; one that could not be read must not.
+func TestWithoutDescriptorsThereIsNoIDAndNoTime(t *testing.T) {
+	if !proctest.Inside(t, 0) {
+		return
+	}
+	c := qt.New(t)
+	var limit unix.Rlimit
+	c.Assert(unix.Getrlimit(unix.RLIMIT_NOFILE, &limit), qt.IsNil)
+	c.Assert(unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 0, Max: limit.Max}), qt.IsNil)
+	id, err := bootid.Current()
+	_, awakeErr := bootid.Awake()
+	c.Assert(unix.Setrlimit(unix.RLIMIT_NOFILE, &limit), qt.IsNil)
+	c.Check(err, qt.ErrorIs, unix.EMFILE)
+	c.Check(id, qt.Equals, bootid.ID{})
+	c.Check(awakeErr, qt.ErrorIs, unix.EMFILE)
+
+	id, err = bootid.Current()
+	c.Assert(err, qt.IsNil)
+	c.Check(id.Machine, qt.Equals, readMachine(t, "/etc/machine-id"), qt.Commentf("the failure is not remembered"))
+	_, err = bootid.Awake()
+	c.Check(err, qt.IsNil)
 }
 
 func TestMachineOfAFile(t *testing.T) {
@@ -91,11 +123,11 @@ func TestMachineOfAFile(t *testing.T) {
 		c.Run(test.name, func(c *qt.C) {
 			file := c.TempDir() + "/machine-id"
 			c.Assert(os.WriteFile(file, []byte(test.text), 0o600), qt.IsNil)
-			c.Check(bootid.ReadMachine(file), qt.Equals, test.want)
+			c.Check(readMachine(c, file), qt.Equals, test.want)
 		})
 	}
-	c.Run("missing", func(c *qt.C) { c.Check(bootid.ReadMachine(c.TempDir()+"/none"), qt.Equals, "") })
-	c.Run("a directory", func(c *qt.C) { c.Check(bootid.ReadMachine(c.TempDir()), qt.Equals, "") })
+	c.Run("missing", func(c *qt.C) { c.Check(readMachine(c, c.TempDir()+"/none"), qt.Equals, "") })
+	c.Run("a directory", func(c *qt.C) { c.Check(readMachine(c, c.TempDir()), qt.Equals, "") })
 }
 
 func TestUnreadableBootIsAnErrorAndKeepsTheMachine(t *testing.T) {
@@ -144,7 +176,7 @@ func TestProcfsWithoutBootIDIsAnError(t *testing.T) {
 		return
 	}
 	c := qt.New(t)
-	machine := bootid.ReadMachine("/etc/machine-id")
+	machine := readMachine(t, "/etc/machine-id")
 	proctest.Mount(t, "proc", "/proc", "proc", 0, "subset=pid")
 	id, err := bootid.Current()
 	c.Check(err, qt.ErrorIs, fs.ErrNotExist)
@@ -189,7 +221,7 @@ func TestProcfsOfAnInnerNamespaceDoesNotHideTheClockOffset(t *testing.T) {
 func TestKernelWithoutTimeNamespacesHasNoOffset(t *testing.T) {
 	t.Parallel()
 	c := qt.New(t)
-	offset, err := bootid.MonotonicOffset(t.TempDir() + "/timens_offsets")
+	offset, err := bootid.MonotonicOffset(t.TempDir())
 	c.Assert(err, qt.IsNil)
 	c.Check(offset, qt.Equals, time.Duration(0))
 }
@@ -197,10 +229,30 @@ func TestKernelWithoutTimeNamespacesHasNoOffset(t *testing.T) {
 func TestGarbledOffsetIsAnError(t *testing.T) {
 	t.Parallel()
 	c := qt.New(t)
-	file := t.TempDir() + "/timens_offsets"
-	c.Assert(os.WriteFile(file, []byte("monotonic soon\n"), 0o600), qt.IsNil)
-	_, err := bootid.MonotonicOffset(file)
+	dir := t.TempDir()
+	c.Assert(os.WriteFile(dir+"/timens_offsets", []byte("monotonic soon\n"), 0o600), qt.IsNil)
+	_, err := bootid.MonotonicOffset(dir)
 	c.Check(err, qt.ErrorMatches, ".*/timens_offsets: no monotonic offset: .*")
+}
+
+// The kernel's file is about the time namespace of children, which need not be
+// the one that this process's clock shows.
+func TestOffsetOfChildrenIsNotTakenForOnesOwn(t *testing.T) {
+	t.Parallel()
+	c := qt.New(t)
+	dir := t.TempDir()
+	c.Assert(os.WriteFile(dir+"/timens_offsets", []byte("monotonic 1000 0\nboottime 1000 0\n"), 0o600), qt.IsNil)
+	c.Assert(os.Mkdir(dir+"/ns", 0o700), qt.IsNil)
+	c.Assert(os.Symlink("time:[1]", dir+"/ns/time"), qt.IsNil)
+	c.Assert(os.Symlink("time:[2]", dir+"/ns/time_for_children"), qt.IsNil)
+	_, err := bootid.MonotonicOffset(dir)
+	c.Check(err, qt.ErrorMatches, `.*/timens_offsets is about time:\[2\], which is to be that of children, not about time:\[1\]`)
+
+	c.Assert(os.Remove(dir+"/ns/time_for_children"), qt.IsNil)
+	c.Assert(os.Symlink("time:[1]", dir+"/ns/time_for_children"), qt.IsNil)
+	offset, err := bootid.MonotonicOffset(dir)
+	c.Check(err, qt.IsNil)
+	c.Check(offset, qt.Equals, 1000*time.Second)
 }
 
 func TestAwakeIsMonotonicTimeAndNeverGoesBack(t *testing.T) {

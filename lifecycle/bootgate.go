@@ -2,10 +2,12 @@ package lifecycle
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/rollcall-go/rollcall/liveness"
@@ -59,8 +61,10 @@ type BootGate struct {
 // The gate is claimed for this process before the function runs, and closed
 // after the function has returned nil. While the claimer lives, others return
 // at once without running it. When the claimer dies on the way the next one
-// takes over; when the function fails the gate opens again. Where the boot
-// cannot be read, the function runs every time.
+// takes over; when the function fails the gate opens again. A claim that could
+// not be taken back, because the KV failed, is an error, and holds until the
+// claimer calls Do again or ends. Where the boot cannot be read, the function
+// runs every time.
 //
 // A closed gate costs the reading of the boot ID and one Get.
 func (g *BootGate) Do(ctx context.Context, f func(context.Context) error) (ran bool, err error) {
@@ -83,11 +87,13 @@ func (g *BootGate) Do(ctx context.Context, f func(context.Context) error) (ran b
 	if err != nil {
 		return false, fmt.Errorf("lifecycle: read boot gate: %w", err)
 	}
-	closed, err := g.closed(value)
+	closed, err := g.closed(value, self)
 	if closed || err != nil {
 		return false, err
 	}
-	claim := gateState{state: gateClaimed, awake: g.awake(), claimer: self}.String()
+	claim := g.state(gateClaimed, self).String()
+	claims.hold(claim)
+	defer claims.release(claim)
 	claimed, err := g.KV.CompareAndSwap(ctx, key, value, claim)
 	if err != nil {
 		return false, fmt.Errorf("lifecycle: claim boot gate: %w", err)
@@ -100,9 +106,9 @@ func (g *BootGate) Do(ctx context.Context, f func(context.Context) error) (ran b
 	// that finds another value means that the claim was taken over.
 	after := gateOpen
 	defer func() {
-		release := gateState{state: after, awake: g.awake()}.String()
-		if _, swapErr := g.KV.CompareAndSwap(context.WithoutCancel(ctx), key, claim, release); swapErr != nil && err == nil {
-			err = fmt.Errorf("lifecycle: close boot gate: %w", swapErr)
+		release := g.state(after, liveness.Identity{}).String()
+		if _, swapErr := g.KV.CompareAndSwap(context.WithoutCancel(ctx), key, claim, release); swapErr != nil {
+			err = errors.Join(err, fmt.Errorf("lifecycle: close boot gate: %w", swapErr))
 		}
 	}()
 	if err := f(ctx); err != nil {
@@ -123,21 +129,58 @@ func (g *BootGate) key(self liveness.Identity) string {
 		os.Getenv("SYSTEMD_SOFT_REBOOTS_COUNT"))
 }
 
+// claims are those that runs of this process hold. A claim by this process that
+// is not among them was left behind by a run that could not take it back: the
+// liveness check alone would have it hold for as long as the process lives.
+var claims held
+
+type held struct {
+	mu   sync.Mutex
+	runs map[string]int
+}
+
+func (h *held) hold(claim string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.runs == nil {
+		h.runs = map[string]int{}
+	}
+	h.runs[claim]++
+}
+
+func (h *held) release(claim string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.runs[claim]--; h.runs[claim] == 0 {
+		delete(h.runs, claim)
+	}
+}
+
+func (h *held) has(claim string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.runs[claim] > 0
+}
+
 // unjudgedClaim is how much awake time a claim holds whose claimer can neither
 // be called alive nor dead.
 const unjudgedClaim = time.Minute
 
 // closed reports whether the value says that the function has run, or is being
 // run by somebody who lives.
-func (g *BootGate) closed(value string) (bool, error) {
+func (g *BootGate) closed(value string, self liveness.Identity) (bool, error) {
 	state, ok := parseGateState(value)
 	if !ok {
 		return false, nil // never run, or nothing that this version understands
 	}
 	switch state.state {
 	case gateDone:
-		return g.Every <= 0 || g.awake()-state.awake < g.Every, nil
+		age, known := g.age(state)
+		return g.Every <= 0 || !known || age < g.Every, nil
 	case gateClaimed:
+		if state.claimer == self {
+			return claims.has(value), nil
+		}
 		judge := g.Liveness
 		if judge == nil {
 			var err error
@@ -151,20 +194,30 @@ func (g *BootGate) closed(value string) (bool, error) {
 		case liveness.Dead:
 			return false, nil
 		default:
-			return g.awake()-state.awake < unjudgedClaim, nil
+			age, known := g.age(state)
+			return known && age < unjudgedClaim, nil
 		}
 	default:
 		return false, nil
 	}
 }
 
-// awake is 0 where the clock cannot be read: ages are then never reached.
-func (g *BootGate) awake() time.Duration {
+// age is how much awake time has passed since the state was written. It is not
+// known where either clock could not be read.
+func (g *BootGate) age(state gateState) (age time.Duration, known bool) {
+	awake, err := clockOf(g.Clock).Awake()
+	return awake - state.awake, err == nil && state.awake >= 0
+}
+
+// unknownAwake stands in a state for a clock that could not be read.
+const unknownAwake = -1
+
+func (g *BootGate) state(name string, claimer liveness.Identity) gateState {
 	awake, err := clockOf(g.Clock).Awake()
 	if err != nil {
-		return 0
+		awake = unknownAwake
 	}
-	return awake
+	return gateState{state: name, awake: awake, claimer: claimer}
 }
 
 // The states of a gate, as they stand in the KV.
@@ -174,8 +227,8 @@ const (
 	gateDone    = "done"    // a run was completed
 )
 
-// gateState is a value of the KV: state, awake time in nanoseconds and, for a
-// claim, the claimer's identity.
+// gateState is a value of the KV: state, awake time in nanoseconds (negative
+// where it could not be read) and, for a claim, the claimer's identity.
 type gateState struct {
 	state   string
 	awake   time.Duration

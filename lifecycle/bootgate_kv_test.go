@@ -76,7 +76,7 @@ func TestErrorsOfTheKVAreReturned(t *testing.T) {
 		{"Get", &countingKV{failGet: 1}, nil, false, "lifecycle: read boot gate: disk on fire"},
 		{"the claim", &countingKV{failSwap: 1}, nil, false, "lifecycle: claim boot gate: disk on fire"},
 		{"the release", &countingKV{failSwap: 2}, nil, true, "lifecycle: close boot gate: disk on fire"},
-		{"the release after a failure", &countingKV{failSwap: 2}, context.DeadlineExceeded, true, "context deadline exceeded"},
+		{"the release after a failure", &countingKV{failSwap: 2}, context.DeadlineExceeded, true, "context deadline exceeded\nlifecycle: close boot gate: disk on fire"},
 	} {
 		c.Run(test.name, func(c *qt.C) {
 			test.kv.KV = newKV()

@@ -211,6 +211,44 @@ func TestAClaimOfADeadProcessIsTakenOver(t *testing.T) {
 	}
 }
 
+// The claimer itself is alive and knows that it is not at it any more.
+func TestAClaimThatCouldNotBeTakenBackIsTakenOverByItsOwnProcess(t *testing.T) {
+	t.Parallel()
+	c := qt.New(t)
+	w, kv := livenesstest.New(), newKV()
+	failing := newGate(w, &countingKV{KV: kv, failSwap: 2})
+	_, err := failing.Do(c.Context(), ok)
+	c.Assert(err, qt.ErrorIs, errDisk)
+	runs(c, gateOf(w, kv, w.Start()), false) // to another process it is at it
+	runs(c, newGate(w, kv), true)
+	runs(c, newGate(w, kv), false)
+}
+
+// Also through another gate over the same KV.
+func TestAProcessDoesNotRunTwiceAtOnce(t *testing.T) {
+	t.Parallel()
+	c := qt.New(t)
+	w, kv := livenesstest.New(), newKV()
+	ran, err := newGate(w, kv).Do(c.Context(), func(context.Context) error {
+		w.Advance(year)
+		runs(c, newGate(w, kv), false)
+		return nil
+	})
+	c.Assert(err, qt.IsNil)
+	c.Assert(ran, qt.IsTrue)
+}
+
+func TestAClaimThatCanBeNeitherJudgedNorTimedIsTakenOver(t *testing.T) {
+	t.Parallel()
+	c := qt.New(t)
+	w, kv := livenesstest.New(), newKV()
+	claimer := claimed(c, w, kv)
+	w.Deny(claimer.PID)
+	gate := newGate(w, kv)
+	gate.Clock = brokenClock{awake: errDisk}
+	runs(c, gate, true)
+}
+
 func TestAClaimThatCannotBeJudgedHoldsForAMinute(t *testing.T) {
 	t.Parallel()
 	c := qt.New(t)

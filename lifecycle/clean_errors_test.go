@@ -155,7 +155,7 @@ func TestACancelledContextStopsNothing(t *testing.T) {
 	cancel()
 	report, err := newCleaner(w, store).Clean(ctx)
 	c.Assert(err, qt.ErrorIs, context.Canceled)
-	c.Assert(err, qt.ErrorMatches, "lifecycle: clean: context canceled")
+	c.Assert(err, qt.ErrorMatches, "lifecycle: clean ended early: context canceled")
 	c.Assert(report.Examined, qt.Equals, 0)
 	c.Assert(names(c, store), qt.DeepEquals, []string{"a"})
 }
@@ -173,7 +173,7 @@ func TestACancelledContextEndsThePassBetweenTwoRecords(t *testing.T) {
 		cleaner.Concurrency = concurrency
 		cleaner.OnStopped = func(lifecycle.Stop) { cancel(nil) }
 		report, err := cleaner.Clean(ctx)
-		c.Assert(err, qt.ErrorMatches, "lifecycle: clean: context canceled")
+		c.Assert(err, qt.ErrorMatches, "lifecycle: clean ended early: context canceled")
 		c.Assert(report.Stopped > 0 && report.Stopped <= 256, qt.IsTrue)
 		c.Assert(report.Examined, qt.Equals, report.Stopped)
 		c.Assert(names(c, store), qt.HasLen, 1000-report.Stopped)
@@ -263,4 +263,38 @@ func sum(by map[string]int) (total int) {
 		total += n
 	}
 	return total
+}
+
+func TestAStoreThatIsUnavailableEndsThePass(t *testing.T) {
+	t.Parallel()
+	c := qt.New(t)
+	w := livenesstest.New()
+	locked := fmt.Errorf("%w: database is locked", lifecycle.ErrUnavailable)
+	tries := 0
+	store := yielding(newDead(w, "a"), newDead(w, "b"), newDead(w, "c"))
+	store.onStop = func(context.Context, lifecycle.Record, lifecycle.Cause) (lifecycle.Outcome, error) {
+		tries++
+		return 0, locked
+	}
+	report, err := newCleaner(w, store).Clean(c.Context())
+	c.Assert(err, qt.ErrorIs, lifecycle.ErrUnavailable)
+	c.Assert(err, qt.ErrorMatches, `lifecycle: stop record "a": store is unavailable: database is locked
+lifecycle: clean ended early: store is unavailable: database is locked`)
+	c.Assert(tries, qt.Equals, 1)
+	c.Assert([]int{report.Examined, report.Failed}, qt.DeepEquals, []int{1, 1})
+
+	batches := newBatchStore(c, w, "a", "b", "c")
+	batches.failInBatch = map[string]error{"b": locked}
+	report, err = newCleaner(w, batches).Clean(c.Context())
+	c.Assert(err, qt.ErrorIs, lifecycle.ErrUnavailable)
+	c.Assert(batches.batches, qt.HasLen, 1)
+	c.Assert(batches.alone, qt.HasLen, 0)
+	c.Assert([]int{report.Examined, report.Stopped, report.Failed}, qt.DeepEquals, []int{2, 1, 1})
+	c.Assert(names(c, &batches.Store), qt.DeepEquals, []string{"b", "c"})
+
+	reading := yielding(newDead(w, "a"))
+	reading.yields = append(reading.yields, yielded{err: locked}, yielded{record: newDead(w, "b")})
+	report, err = newCleaner(w, reading).Clean(c.Context())
+	c.Assert(err, qt.ErrorIs, lifecycle.ErrUnavailable)
+	c.Assert([]int{report.Examined, report.Stopped, report.Failed}, qt.DeepEquals, []int{2, 1, 1})
 }

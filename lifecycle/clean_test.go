@@ -169,9 +169,76 @@ func TestAHeartbeatInBetweenIsRespected(t *testing.T) {
 	report, err := cleaner.Clean(c.Context())
 	c.Assert(err, qt.IsNil)
 	c.Assert(report.Stopped, qt.Equals, 0)
-	c.Assert(report.KeptBy, qt.DeepEquals, map[string]int{"changed": 1})
+	c.Assert(report.KeptBy, qt.DeepEquals, map[string]int{"heartbeat": 1}, qt.Commentf("as it was judged the second time"))
 	c.Assert(names(c, store.Store), qt.DeepEquals, []string{"a"})
 	c.Assert(stopped(c, store.Store), qt.HasLen, 0)
+}
+
+// beating beats once, or at every attempt, just before a dead record is to be
+// stopped.
+func beating(w *world, store *intercepted, times int) {
+	store.before = func(judged lifecycle.Record) {
+		if times--; times >= 0 {
+			w.Advance(1)
+			judged.Heartbeat = lifecycle.Beat(w)
+			_, _ = store.Put(context.Background(), judged)
+		}
+	}
+}
+
+func TestARecordThatChangedIsJudgedAgain(t *testing.T) {
+	t.Parallel()
+	c := qt.New(t)
+	w := livenesstest.New()
+	store := &intercepted{Store: new(memstore.Store)}
+	put(c, store.Store, newDead(w, "a"), tracking(w, "runs", w.Start()), newDead(w, "b"))
+	beating(w, store, 1)
+	report, err := newCleaner(w, store).CleanOncePerBoot(c.Context(), newGate(w, store.Gate()))
+	c.Assert(err, qt.IsNil)
+	report.Took, report.Stops = 0, nil
+	c.Assert(report.String(), qt.Equals, "3 examined: 2 stopped (2 exit:died), 1 kept (1 alive) in 0s")
+	c.Assert(names(c, store.Store), qt.DeepEquals, []string{"runs"})
+	runs(c, newGate(w, store.Gate()), false)
+}
+
+func TestARecordThatKeepsChangingLeavesTheGateOpen(t *testing.T) {
+	t.Parallel()
+	c := qt.New(t)
+	w := livenesstest.New()
+	store := &intercepted{Store: new(memstore.Store)}
+	put(c, store.Store, newDead(w, "a"))
+	beating(w, store, 2)
+	report, err := newCleaner(w, store).CleanOncePerBoot(c.Context(), newGate(w, store.Gate()))
+	c.Assert(err, qt.IsNil)
+	c.Assert(report.KeptBy, qt.DeepEquals, map[string]int{"changed": 1})
+	c.Assert(report.GateClosed, qt.IsFalse)
+	report, err = newCleaner(w, store).CleanOncePerBoot(c.Context(), newGate(w, store.Gate()))
+	c.Assert(err, qt.IsNil)
+	c.Assert(report.Stopped, qt.Equals, 1)
+}
+
+func TestARecordThatChangedAndWasStoppedByAnotherIsAlreadyStopped(t *testing.T) {
+	t.Parallel()
+	c := qt.New(t)
+	w := livenesstest.New()
+	store := &intercepted{Store: new(memstore.Store)}
+	put(c, store.Store, newDead(w, "a"), newDead(w, "b"))
+	store.before = func(judged lifecycle.Record) {
+		if judged.Name == "a" {
+			judged.Phase = lifecycle.Inactive
+			put(c, store.Store, judged)
+			return
+		}
+		stored, err := store.Records(c.Context())
+		c.Check(err, qt.IsNil)
+		_, err = store.Store.Stop(c.Context(), stored[0], lifecycle.Cause{By: "user", Reason: "asked"})
+		c.Check(err, qt.IsNil)
+	}
+	report, err := newCleaner(w, store).Clean(c.Context())
+	c.Assert(err, qt.IsNil)
+	report.Took, report.Stops = 0, nil
+	c.Assert(report.String(), qt.Equals, "2 examined: 1 stopped (1 exit:died), 0 kept, 1 already stopped in 0s")
+	c.Assert(stopped(c, store.Store), qt.DeepEquals, []string{"a asked", "b exit:died"})
 }
 
 func TestWhatItsParentTookAlongIsAlreadyStopped(t *testing.T) {

@@ -53,9 +53,11 @@ type Cleaner struct {
 	DryRun bool
 
 	// OnStopped is called after the store has stopped a record, once for
-	// each, in the goroutine that calls Clean; also in a dry run, for what
-	// would have been stopped. A process that dies before the call never
-	// makes it: what must not be lost belongs into the store's own step.
+	// each in Report.Stopped, in the goroutine that calls Clean; also in a dry
+	// run, for what would have been stopped. It is not called for descendants
+	// that the store stopped along with their parent: the store's events have
+	// them. A process that dies before the call never makes it: what must not
+	// be lost belongs into the store's own step.
 	OnStopped func(Stop)
 
 	// OnProgress is called now and then during a long pass, and once at its
@@ -86,7 +88,11 @@ const (
 // and returns all errors joined, each naming its record. A record that could
 // not be read or judged is kept. A cancelled ctx ends the pass between two
 // records; the error then matches that of ctx, and the report tells what was
-// done until then.
+// done until then. So does a store that is not to be had: see
+// [ErrUnavailable].
+//
+// A record that changed while it was judged is read and judged once more; if
+// it changed again it is kept, with [ReasonChanged].
 //
 // Several processes may clean one store at once. Each record is stopped by one
 // of them.
@@ -96,8 +102,10 @@ func (c Cleaner) Clean(ctx context.Context) (Report, error) {
 	if err != nil {
 		return Report{}, err
 	}
-	p := pass{judge: j, ctx: ctx, report: Report{DryRun: c.DryRun, StoppedBy: map[string]int{}, KeptBy: map[string]int{}}}
+	p := pass{judge: j, report: Report{DryRun: c.DryRun, StoppedBy: map[string]int{}, KeptBy: map[string]int{}}}
 	p.batch, _ = c.Store.(BatchStopper)
+	p.ctx, p.end = context.WithCancelCause(ctx)
+	defer p.end(nil)
 	p.run()
 	p.report.Took = time.Since(started)
 	if c.OnProgress != nil {
@@ -110,8 +118,9 @@ func (c Cleaner) Clean(ctx context.Context) (Report, error) {
 // every later one returns at once with Report.GateClosed. It is the line for a
 // host's main.
 //
-// A pass that returns an error, also that of a single record, leaves the gate
-// open: the next start tries again. A dry run ignores the gate. Where the gate
+// A pass that returns an error, also that of a single record, or that kept a
+// record because it changed, leaves the gate open: the next start tries again.
+// A dry run ignores the gate. Where the gate
 // has no Liveness or Clock of its own, those of the Cleaner are used.
 func (c Cleaner) CleanOncePerBoot(ctx context.Context, gate *BootGate) (Report, error) {
 	if c.DryRun {
@@ -129,12 +138,20 @@ func (c Cleaner) CleanOncePerBoot(ctx context.Context, gate *BootGate) (Report, 
 	}
 	var report Report
 	ran, err := g.Do(ctx, func(ctx context.Context) (err error) {
-		report, err = c.Clean(ctx)
+		if report, err = c.Clean(ctx); err == nil && report.KeptBy[ReasonChanged] > 0 {
+			return errUndecided
+		}
 		return err
 	})
+	if err == errUndecided { //nolint:errorlint // joined to another error it must not get lost
+		return report, nil
+	}
 	report.GateClosed = !ran && err == nil
 	return report, err
 }
+
+// errUndecided keeps a gate open after a pass without an error.
+var errUndecided = errors.New("a record changed while it was judged")
 
 // Judge says what Clean would make of a record now, and touches nothing. Its
 // error is about the record alone: it names what is wrong with it.
@@ -166,10 +183,14 @@ func (c Cleaner) judge() (*judge, error) {
 // pass is one run of Clean.
 type pass struct {
 	*judge
-	ctx    context.Context // of the call of Clean, which pass does not outlive
+	ctx    context.Context         // of the call of Clean, which pass does not outlive
+	end    context.CancelCauseFunc // ends the pass early
 	batch  BatchStopper
 	report Report
 	errs   errorList
+	// changed are the incarnations by name that changed while they were
+	// judged; nil in the second round, which is about them.
+	changed map[string]string
 }
 
 // work is one record on its way through a pass.
@@ -178,10 +199,33 @@ type work struct {
 	decision Decision
 	outcome  Outcome
 	err      error
-	cut      bool // the pass was cancelled before it was done with this one
+	cut      bool // the pass ended before it was done with this one
 }
 
 func (p *pass) run() {
+	p.changed = map[string]string{}
+	p.round(func(Record) bool { return true })
+	if again := p.changed; len(again) > 0 && p.ctx.Err() == nil {
+		p.changed = nil
+		p.round(func(record Record) bool {
+			if incarnation, ok := again[record.Name]; !ok || incarnation != record.Incarnation {
+				return false
+			}
+			delete(again, record.Name)
+			return true
+		})
+		if p.ctx.Err() == nil { // those that are left were stopped meanwhile
+			p.report.Examined += len(again)
+			p.report.AlreadyStopped += len(again)
+		}
+	}
+	if p.ctx.Err() != nil {
+		p.errs.end = fmt.Errorf("lifecycle: clean ended early: %w", context.Cause(p.ctx))
+	}
+}
+
+// round judges the records of the store that are wanted.
+func (p *pass) round(wanted func(Record) bool) {
 	size := 1
 	if p.batch != nil || p.Concurrency > 1 {
 		size = batchSize
@@ -191,19 +235,25 @@ func (p *pass) run() {
 		if p.ctx.Err() != nil {
 			break
 		}
-		if err != nil {
+		switch {
+		case err == nil && wanted(record):
+			works = append(works, work{record: record})
+		case err != nil && p.changed != nil: // the second round would only say it again
 			p.report.Examined++
 			p.fail(record, "read", err)
-			continue
 		}
-		if works = append(works, work{record: record}); len(works) == size {
+		if len(works) == size {
 			p.do(works)
 			works = works[:0]
 		}
+		p.endIfUnavailable(err)
 	}
 	p.do(works)
-	if err := p.ctx.Err(); err != nil {
-		p.errs.end = fmt.Errorf("lifecycle: clean: %w", err)
+}
+
+func (p *pass) endIfUnavailable(err error) {
+	if errors.Is(err, ErrUnavailable) {
+		p.end(err)
 	}
 }
 
@@ -285,6 +335,7 @@ func (p *pass) stop(w *work) {
 		w.decision.Action, w.decision.Reason = Keep, ReasonChanged
 	default:
 		w.err = err
+		p.endIfUnavailable(err)
 	}
 }
 
@@ -314,14 +365,19 @@ func (p *pass) stopBatch(works []work) {
 			}
 			return
 		}
-		// The error is not needed: the record that it is about is next.
-		outcomes, _ := p.batch.StopBatch(p.ctx, stops)
+		outcomes, err := p.batch.StopBatch(p.ctx, stops)
 		n := min(len(outcomes), len(due))
 		for i, w := range due[:n] {
 			w.found(outcomes[i])
 		}
 		if n < len(due) {
-			p.stop(due[n])
+			// The error is about the next record.
+			if errors.Is(err, ErrUnavailable) {
+				due[n].err = err
+				p.end(err)
+			} else {
+				p.stop(due[n])
+			}
 			n++
 		}
 		due, stops = due[n:], stops[n:]
@@ -330,6 +386,10 @@ func (p *pass) stopBatch(works []work) {
 
 func (p *pass) account(w *work) {
 	if w.cut {
+		return
+	}
+	if w.decision.Reason == ReasonChanged && p.changed != nil {
+		p.changed[w.record.Name] = w.record.Incarnation
 		return
 	}
 	r := &p.report

@@ -108,6 +108,11 @@ func (j *judge) decideRunning(record *Record) (Decision, error) {
 		return decision, fmt.Errorf("%q: %w", record.Name, verdict.Err)
 	}
 	age, relation := record.Heartbeat.age(j.now)
+	if verdict.Reason == liveness.OtherNamespace && relation == bootid.OtherBoot {
+		// A container may have been given a boot ID of its own: an unequal one
+		// that was read in it does not prove that its boot is over.
+		age, relation = 0, bootid.Incomparable
+	}
 	switch {
 	case j.StaleAfter > 0 && (relation == bootid.OtherBoot || exceeds(age, j.StaleAfter)):
 		decision.Action, decision.Reason = Stopping, ReasonStale

@@ -100,6 +100,7 @@ var decisions = []struct {
 	{"a process of another machine", []edit{foreign, reboot}, lifecycle.Cleaner{}, "keep other_machine"},
 	{"a process of another namespace", []edit{alive, restartContainer}, lifecycle.Cleaner{}, "keep other_namespace"},
 	{"a process of another namespace, over the limit", []edit{alive, restartContainer, after(limit + 1)}, lifecycle.Cleaner{StaleAfter: limit}, "stop stale"},
+	{"a process of another namespace, heartbeat of another boot ID, as a container may have", []edit{alive, restartContainer, beatBeforeBoot}, lifecycle.Cleaner{StaleAfter: limit}, "keep other_namespace"},
 
 	{"no process, no limit", []edit{after(year)}, lifecycle.Cleaner{LaunchTimeout: 1, InactiveAfter: 1}, "keep no_process"},
 	{"no process, no limit, earlier boot", []edit{reboot}, lifecycle.Cleaner{}, "keep no_process"},

@@ -13,6 +13,12 @@ var (
 	// read it and judge it again.
 	ErrChanged = errors.New("record changed since it was read")
 
+	// ErrUnavailable is returned by a store that cannot be used for now, such
+	// as a database that others have kept locked for longer than it waits.
+	// A [Cleaner] then ends its pass: what holds up one record would hold up
+	// all others too.
+	ErrUnavailable = errors.New("store is unavailable")
+
 	// ErrNotRegistered is returned by the registering methods of a store when
 	// it holds no record of that name and incarnation: it was stopped, or the
 	// name was registered again.

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"time"
+	"unicode/utf8"
 
 	"github.com/rollcall-go/rollcall/bootid"
 	"github.com/rollcall-go/rollcall/liveness"
@@ -45,6 +46,11 @@ func (r Record) Validate() error {
 	if err := r.validate(); err != nil {
 		return err
 	}
+	for _, text := range []string{r.Name, r.Incarnation, r.Owner, r.Parent} {
+		if !utf8.ValidString(text) {
+			return fmt.Errorf("%w: %q: %q is not UTF-8", ErrInvalidRecord, r.Name, text)
+		}
+	}
 	if r.Data != nil && !json.Valid(r.Data) {
 		return fmt.Errorf("%w: %q: Data is not JSON", ErrInvalidRecord, r.Name)
 	}
@@ -53,6 +59,16 @@ func (r Record) Validate() error {
 	}
 	if _, err := r.Heartbeat.Boot.MarshalText(); err != nil {
 		return fmt.Errorf("%w: %q: heartbeat: %w", ErrInvalidRecord, r.Name, err)
+	}
+	return nil
+}
+
+// ValidateKey returns an error that matches [ErrInvalidRecord] if a store should
+// refuse to bind the key: one that is no UTF-8 would come back from a snapshot
+// as another one.
+func ValidateKey(key string) error {
+	if !utf8.ValidString(key) {
+		return fmt.Errorf("%w: key %q is not UTF-8", ErrInvalidRecord, key)
 	}
 	return nil
 }

@@ -3,13 +3,19 @@ package liveness
 // WithoutPidfs makes captures of this process, and every Liveness made from
 // then on, behave as on a kernel without pidfs. It is not for parallel tests.
 func WithoutPidfs() {
-	view := ownView()
+	view, err := ownView()
+	if err != nil {
+		panic(err)
+	}
 	view.pidfs, view.selfUnique = false, 0
 	ownViewCache.Store(&view)
 }
 
 // HasPidfs reports whether the kernel, as this package sees it, has pidfs.
-func HasPidfs() bool { return ownView().pidfs }
+func HasPidfs() bool {
+	view, err := ownView()
+	return err == nil && view.pidfs
+}
 
 // WallStart converts a start stamp to wall time.
-var WallStart = wallStart
+var WallStart = (&procView{}).wallStart

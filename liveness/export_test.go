@@ -7,12 +7,13 @@ type (
 )
 
 var (
-	ParseProcStat    = parseProcStat
-	StatusField      = statusField
-	ProcMountOptions = procMountOptions
-	JudgeStart       = judgeStart
-	JudgeMarker      = judgeMarker
-	JudgeWindow      = judgeWindow
+	ParseProcStat      = parseProcStat
+	StatusField        = statusField
+	ProcMountOptions   = procMountOptions
+	ParseNamespaceLink = parseNamespaceLink
+	JudgeStart         = judgeStart
+	JudgeMarker        = judgeMarker
+	JudgeWindow        = judgeWindow
 )
 
 // NewScope makes the scope of a view.

@@ -80,7 +80,12 @@ type Namespace struct {
 }
 
 // IsZero reports whether id is the zero Identity: no process is tracked.
-func (id Identity) IsZero() bool { return id == Identity{} }
+func (id Identity) IsZero() bool {
+	if id.NotBefore.IsZero() && id.NotAfter.IsZero() { // in any location
+		id.NotBefore, id.NotAfter = time.Time{}, time.Time{}
+	}
+	return id == Identity{}
+}
 
 // maxPID is the largest PID that any system here gives: a Windows DWORD, or
 // what fits an int.
@@ -93,12 +98,17 @@ const identityPrefix = "rollcall1"
 
 // String returns the identity as one line of printable ASCII, which [Parse]
 // reads. The zero Identity is the empty string. The text is stable: equal
-// identities of one version of this package have equal texts.
+// identities of one version of this package have equal texts. Compare texts
+// rather than structs, because equal times can have unequal structs.
+//
+// Of an Identity that no process can have it is the error of
+// [Identity.MarshalText] in parentheses, which Parse refuses.
 func (id Identity) String() string {
-	if id.IsZero() {
-		return ""
+	text, err := id.MarshalText()
+	if err != nil {
+		return "(" + err.Error() + ")"
 	}
-	return string(id.append(make([]byte, 0, 256)))
+	return string(text)
 }
 
 func (id Identity) append(b []byte) []byte {
@@ -171,12 +181,12 @@ func unescape(s string) (string, bool) {
 	return string(b), true
 }
 
-// Parse reads the text of [Identity.String]. The empty string is the zero
-// Identity. Fields of a newer version are kept and written out again by
+// Parse reads the text of [Identity.String], with a newline at its end or
+// without, as a file may have it. The empty string is the zero Identity. Fields of a newer version are kept and written out again by
 // String. Its errors match [ErrInvalid], and [ErrNewerVersion] where the whole
 // format is newer; they name the field, and quote at most the start of a text.
 func Parse(text string) (Identity, error) {
-	id, err := parse(text)
+	id, err := parse(strings.TrimSuffix(text, "\n"))
 	if err != nil {
 		return Identity{}, fmt.Errorf("liveness: parse identity %s: %w", quoteStart(text), err)
 	}
@@ -295,7 +305,7 @@ func parseUint(s string) (uint64, bool) {
 
 func parseTime(s string) (time.Time, bool) {
 	t, err := time.Parse(time.RFC3339Nano, s)
-	return t.UTC(), err == nil && !t.IsZero()
+	return t.UTC(), err == nil && !t.IsZero() && hasText(t)
 }
 
 func isPrintable(s string) bool {

@@ -18,7 +18,16 @@ type scope struct {
 	boot      bootid.ID
 	namespace Namespace
 	exclusive bool // Options.ExclusiveNamespace
+	// foreignBoot says that boot was read in a view whose machine is not
+	// known, and that may be another than that of the record.
+	foreignBoot bool
+	// markerVariable is Options.MarkerVariable.
+	markerVariable string
 }
+
+// initialPIDNamespace is the number of the PID namespace in which Linux boots,
+// the same in every boot (PROC_PID_INIT_INO, include/linux/proc_ns.h).
+const initialPIDNamespace = 4026531836
 
 // judge decides what can be decided without a look at the PID. sameBoot
 // says whether Start and Unique of the record mean anything here.
@@ -32,6 +41,9 @@ func (s *scope) judge(id *Identity) (verdict Verdict, sameBoot, decided bool) {
 	relation := id.Boot.Compare(s.boot)
 	if relation == bootid.OtherMachine {
 		return Verdict{Reason: OtherMachine}, false, true
+	}
+	if relation == bootid.OtherBoot && s.doubtsBoot(id) {
+		relation = bootid.Incomparable
 	}
 	namespace := id.Namespace.relate(s.namespace, relation == bootid.SameBoot)
 	switch {
@@ -48,6 +60,16 @@ func (s *scope) judge(id *Identity) (verdict Verdict, sameBoot, decided bool) {
 		return Verdict{Reason: OtherNamespace}, false, true
 	}
 	return Verdict{}, relation == bootid.SameBoot, false
+}
+
+// doubtsBoot reports whether an unequal boot ID may be one of two that are seen
+// in the same boot. A container can have been given one of its own, which a
+// program in it that has another procfs does not see; a PID namespace that is
+// the same in every respect, and is not the one that each boot has, tells so.
+func (s *scope) doubtsBoot(id *Identity) bool {
+	inner := id.Namespace.PID != 0 && id.Namespace.PID != initialPIDNamespace
+	return s.foreignBoot && id.Boot.Machine != "" ||
+		inner && id.Namespace == s.namespace && id.Namespace.InitStart != 0
 }
 
 var errNoNamespace = errors.New("the PID namespace to compare with could not be read")
@@ -142,6 +164,56 @@ func judgeWindow(id *Identity, boot, start time.Time) (verdict Verdict, decided 
 		return Verdict{State: Alive, Reason: SameProcess}, true
 	}
 	return Verdict{}, false
+}
+
+// evidence is what a system reads of the process that has a PID, if asked.
+type evidence interface {
+	// readEnviron returns the process's environment block.
+	readEnviron(pid int) ([]byte, error)
+	// wallStart tells in wall time when this boot began, and a process with
+	// the given start stamp.
+	wallStart(stamp uint64) (boot, start time.Time, err error)
+	// gone judges a PID that may have lost its process by now.
+	gone(pid int) (Verdict, bool)
+}
+
+// judgeHolder judges a record against the process that has its PID, by the
+// evidence from the start stamp down.
+func (s *scope) judgeHolder(id *Identity, sameBoot bool, start uint64, exited bool, from evidence) Verdict {
+	if sameBoot {
+		if same, decided := judgeStart(id, s.namespace, start); decided {
+			return verdictOf(same, exited)
+		}
+	}
+	if exited {
+		// The recorded process is this one or has lost its PID: dead anyhow.
+		return Verdict{State: Dead, Reason: Zombie}
+	}
+	var cause error
+	if id.Marker != "" {
+		environ, err := from.readEnviron(id.PID)
+		if err == nil {
+			if same, decided := judgeMarker(environ, s.markerVariable, id.Marker); decided {
+				return verdictOf(same, false)
+			}
+		} else if verdict, gone := from.gone(id.PID); gone {
+			return verdict
+		}
+		cause = err
+	}
+	if !id.NotBefore.IsZero() || !id.NotAfter.IsZero() {
+		boot, began, err := from.wallStart(start)
+		if err == nil {
+			if verdict, decided := judgeWindow(id, boot, began); decided {
+				return verdict
+			}
+		}
+		cause = errors.Join(cause, err)
+	}
+	if cause != nil {
+		return unreadable(cause)
+	}
+	return Verdict{Reason: NoEvidence}
 }
 
 // verdictOf turns an answer about a PID's holder into a verdict.

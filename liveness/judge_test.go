@@ -16,7 +16,7 @@ import (
 var here = liveness.Identity{
 	PID:       1,
 	Boot:      bootid.ID{Machine: machineA, Boot: boot1, Quality: bootid.Native},
-	Namespace: liveness.Namespace{PID: 100, PIDUnique: 10, InitStart: 24, Time: 200},
+	Namespace: liveness.Namespace{PID: 4026531836, PIDUnique: 10, InitStart: 24, Time: 200},
 }
 
 // with returns a copy of here, changed.
@@ -71,9 +71,11 @@ func TestWhatIsDecidedWithoutALookAtThePID(t *testing.T) {
 		{"equal ID of the namespace, another start of init", with(func(id *liveness.Identity) { id.Namespace.InitStart = 25 }), undecided, undecided},
 		{"no ID of the namespace, equal start of init", with(func(id *liveness.Identity) { id.Namespace.PIDUnique = 0 }), undecided, undecided},
 		{"no ID of the namespace, another start of init", with(func(id *liveness.Identity) { id.Namespace.PIDUnique, id.Namespace.InitStart = 0, 25 }), gone, gone},
-		{"the same, read in another time namespace", with(func(id *liveness.Identity) { id.Namespace = liveness.Namespace{PID: 100, InitStart: 25, Time: 201} }), undecided, undecided},
-		{"the same, time namespace not recorded", with(func(id *liveness.Identity) { id.Namespace = liveness.Namespace{PID: 100, InitStart: 25} }), undecided, undecided},
-		{"start of init not recorded", with(func(id *liveness.Identity) { id.Namespace = liveness.Namespace{PID: 100, Time: 200} }), undecided, undecided},
+		{"the same, read in another time namespace", with(func(id *liveness.Identity) {
+			id.Namespace = liveness.Namespace{PID: 4026531836, InitStart: 25, Time: 201}
+		}), undecided, undecided},
+		{"the same, time namespace not recorded", with(func(id *liveness.Identity) { id.Namespace = liveness.Namespace{PID: 4026531836, InitStart: 25} }), undecided, undecided},
+		{"start of init not recorded", with(func(id *liveness.Identity) { id.Namespace = liveness.Namespace{PID: 4026531836, Time: 200} }), undecided, undecided},
 	} {
 		for _, exclusive := range []bool{false, true} {
 			name, want := test.name, test.shared
@@ -93,6 +95,30 @@ func TestWhatIsDecidedWithoutALookAtThePID(t *testing.T) {
 				c.Check(got, qt.Equals, want)
 			})
 		}
+	}
+
+	// In a container the boot ID may be one that it was given, and another one
+	// where that is not seen.
+	inner := with(func(id *liveness.Identity) { id.Namespace.PID = 100 })
+	for _, test := range []struct {
+		name      string
+		namespace liveness.Namespace
+		want      liveness.Verdict
+	}{
+		{"the very same namespace", inner.Namespace, liveness.Verdict{}},
+		{"one that started at another time", liveness.Namespace{PID: 100, PIDUnique: 10, InitStart: 25, Time: 200}, liveness.Verdict{State: liveness.Dead, Reason: liveness.Rebooted}},
+		{"one with another ID", liveness.Namespace{PID: 100, PIDUnique: 11, InitStart: 24, Time: 200}, liveness.Verdict{State: liveness.Dead, Reason: liveness.Rebooted}},
+		{"the one that each boot has", here.Namespace, liveness.Verdict{Reason: liveness.OtherNamespace}},
+	} {
+		c.Run("another boot ID, in "+test.name, func(c *qt.C) {
+			scope := liveness.NewScope(inner, false)
+			id := inner
+			id.Boot, id.Namespace = otherBoot, test.namespace
+			verdict, sameBoot, decided := scope.Judge(id)
+			c.Check(verdict, qt.Equals, test.want)
+			c.Check(sameBoot, qt.IsFalse)
+			c.Check(decided, qt.Equals, test.want != liveness.Verdict{})
+		})
 	}
 
 	unreadable := with(func(id *liveness.Identity) { id.Namespace = liveness.Namespace{} })

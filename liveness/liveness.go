@@ -34,9 +34,13 @@
 //
 //   - Linux before 6.9 gives no unique number. There the start stamp decides,
 //     and it counts in steps of 10 ms: a PID that is reused within the very
-//     step in which the recorded process started looks alive.
+//     step in which the recorded process started looks alive. The same holds
+//     for a [Options.Root] that shows another PID namespace, on any kernel.
 //   - Numbers of another PID namespace cannot be looked up: Unknown, unless
 //     [Options.ExclusiveNamespace] is set.
+//   - Machines are told apart by their machine ID. Where records are shared by
+//     machines of which one has none, or which were cloned with theirs, the
+//     processes of the others look as if they were of an earlier boot.
 //   - A virtual machine restored from a snapshot carries boot ID, start stamps
 //     and unique numbers of the moment of the snapshot; its clones share them.
 //   - Markers are readable for the same user only, inherited by children, and
@@ -80,7 +84,8 @@ type Liveness interface {
 type Options struct {
 	// Root is where procfs is mounted; empty is "/proc". With another root,
 	// such as a host's /proc inside a container, PIDs are looked up in that
-	// procfs and nowhere else. Only [Proc] has a Root.
+	// procfs and nowhere else; it is kept open, and so mounted, for as long
+	// as the Liveness is in use. Only [Proc] has a Root.
 	Root string
 
 	// ExclusiveNamespace says that one PID namespace at a time uses the
@@ -100,7 +105,7 @@ type Options struct {
 // know, every verdict is Unknown with an error that matches
 // [errors.ErrUnsupported].
 //
-// The error matches [ErrInvalidOptions] when Root is not a procfs, or
+// New fails where the process has no descriptors left to look around. The error matches [ErrInvalidOptions] when Root is not a procfs, or
 // MarkerVariable is no name of a variable.
 func New(options Options) (Liveness, error) {
 	if options.MarkerVariable == "" {
@@ -239,6 +244,9 @@ func Self() (Identity, error) {
 //
 // A part that the system does not give is left empty. The error matches
 // [ErrNoProcess] when no process has the PID, and [ErrInvalid] when none can.
+// Where the PID namespace or, for want of descriptors or memory, the evidence
+// cannot be read, there is an error and no Identity: without a /proc, nothing
+// can be captured.
 func Capture(pid int) (Identity, error) {
 	id, err := capture(pid)
 	if err != nil {

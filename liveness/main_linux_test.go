@@ -20,8 +20,8 @@ import (
 )
 
 // The main goroutine of a role stays on the leading thread, so that the role
-// can do things to it.
-func init() {
+// can do things to it. It is on it for sure only until main is called.
+func init() { //nolint:gochecknoinits // see above
 	if proctest.Role() != "" {
 		runtime.LockOSThread()
 	}
@@ -132,7 +132,8 @@ func leaderExitsRole([]string) {
 		proctest.Hold()
 		os.Exit(0)
 	}()
-	unix.Syscall(unix.SYS_EXIT, 0, 0, 0)
+	_, _, errno := unix.Syscall(unix.SYS_EXIT, 0, 0, 0)
+	must(errno)
 }
 
 // execRole waits for a line and executes the role "hold", by the leading
@@ -140,7 +141,8 @@ func leaderExitsRole([]string) {
 func execRole(args []string) {
 	fmt.Println("ready")
 	var line string
-	fmt.Scanln(&line)
+	_, err := fmt.Scanln(&line)
+	must(err)
 	command := proctest.Command("hold")
 	execute := func() { must(unix.Exec(command.Path, command.Args, os.Environ())) }
 	if args[0] == "leader" {
@@ -150,8 +152,8 @@ func execRole(args []string) {
 	select {}
 }
 
-// execStormRole executes itself again and again by a thread that is not the
-// leading one, and then holds.
+// execStormRole executes itself again and again, by the leading thread or by
+// another, and then holds.
 func execStormRole(args []string) {
 	left, err := strconv.Atoi(args[0])
 	must(err)
@@ -159,8 +161,12 @@ func execStormRole(args []string) {
 		proctest.Hold()
 		return
 	}
-	command := proctest.Command("exec-storm", strconv.Itoa(left-1))
-	go func() { must(unix.Exec(command.Path, command.Args, os.Environ())) }()
+	command := proctest.Command("exec-storm", strconv.Itoa(left-1), args[1])
+	execute := func() { must(unix.Exec(command.Path, command.Args, os.Environ())) }
+	if args[1] == "leader" {
+		execute()
+	}
+	go execute()
 	select {}
 }
 

@@ -1,6 +1,7 @@
 package liveness_test
 
 import (
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -87,8 +88,24 @@ func TestEnvironmentThatCannotBeReadIsNoEvidence(t *testing.T) {
 	child := proctest.Start(t, cmd)
 	id := captured(t, child)
 	c.Check(checkBy(t, liveness.Options{}, withMarker(id, marker), asNobody(t)), qt.Matches,
-		`unknown: the evidence could not be read \(open /proc/\d+/environ: permission denied\)`)
+		`unknown: the evidence could not be read \(read /proc/\d+/environ: permission denied\)`)
 	c.Check(checkBy(t, liveness.Options{}, id, asNobody(t)), qt.Equals, "alive: the recorded process runs")
+}
+
+// Such a process has no memory of its own that the kernel would show.
+func TestMarkerOfAProcessWhoseLeadingThreadExitedIsNoEvidence(t *testing.T) {
+	t.Parallel()
+	c := qt.New(t)
+	cmd := proctest.Command("leader-exits")
+	marker := liveness.Plant(cmd)
+	child := proctest.Start(t, cmd)
+	id := withMarker(captured(t, child), marker)
+	system := newLiveness(t, liveness.Options{})
+	for system.Check(id).State == liveness.Alive { // the thread has not gone yet
+		runtime.Gosched()
+	}
+	verdict := system.Check(id)
+	c.Check(verdict.State, qt.Equals, liveness.Unknown, qt.Commentf("%v", verdict))
 }
 
 // A grandchild has the marker of its parent, but not its PID.

@@ -2,6 +2,8 @@ package liveness
 
 import (
 	"bytes"
+	"fmt"
+	"strconv"
 	"strings"
 )
 
@@ -15,22 +17,30 @@ func statusField(status []byte, name string) (string, bool) {
 	return "", false
 }
 
-// procMountOptions returns the super block's options of the procfs mounted at
-// dir, from the text of /proc/PID/mountinfo (proc_pid_mountinfo(5)). The last
-// of several mounts on one directory is the one that is seen.
-func procMountOptions(mountinfo, dir string) (options string, ok bool) {
+// procMountOptions returns the super block's options of the procfs mount with
+// the given ID, from the text of /proc/PID/mountinfo (proc_pid_mountinfo(5)).
+func procMountOptions(mountinfo, id string) (options string, ok bool) {
 	for line := range strings.Lines(mountinfo) {
 		before, after, found := strings.Cut(strings.TrimSuffix(line, "\n"), " - ")
 		mount, super := strings.Fields(before), strings.Fields(after)
-		if !found || len(mount) < 5 || len(super) < 3 || mountPath(mount[4]) != dir {
-			continue
+		if found && len(mount) >= 5 && len(super) >= 3 && mount[0] == id {
+			return super[2], super[0] == "proc"
 		}
-		options, ok = super[2], super[0] == "proc"
 	}
-	return options, ok
+	return "", false
 }
 
-// mountPath undoes the octal escapes of mountinfo.
-var mountEscapes = strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`)
-
-func mountPath(escaped string) string { return mountEscapes.Replace(escaped) }
+// parseNamespaceLink reads the inode number out of what a link in /proc/PID/ns
+// leads to, such as "pid:[4026531836]" (namespaces(7)). It takes the result of
+// reading the link.
+func parseNamespaceLink(target string, err error) (uint64, error) {
+	if err != nil {
+		return 0, err
+	}
+	_, number, _ := strings.Cut(strings.TrimSuffix(target, "]"), ":[")
+	inode, err := strconv.ParseUint(number, 10, 64)
+	if err != nil || inode == 0 {
+		return 0, fmt.Errorf("no namespace: %q", target)
+	}
+	return inode, nil
+}

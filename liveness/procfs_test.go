@@ -1,6 +1,7 @@
 package liveness_test
 
 import (
+	"os"
 	"testing"
 
 	qt "github.com/frankban/quicktest"
@@ -44,9 +45,6 @@ const mountinfo = `22 27 0:21 / /proc rw,relatime - proc proc rw
 23 27 0:22 / /sys rw,relatime shared:3 master:1 - sysfs sysfs rw
 80 27 0:55 / /host/proc ro,nosuid - proc proc rw,hidepid=invisible
 81 27 0:56 / /host\040proc rw - proc proc rw,hidepid=2
-82 27 0:57 / /srv rw - proc proc rw,subset=pid
-83 27 0:58 / /srv rw - tmpfs none rw
-84 27 0:59 / /back\134slash rw - proc proc rw
 85 27 0:60 /1/task /inner rw - proc proc rw
 `
 
@@ -55,21 +53,21 @@ func TestProcMountOptions(t *testing.T) {
 	c := qt.New(t)
 	for _, test := range []struct {
 		name string
-		dir  string
+		id   string
 		want string
 		ok   bool
 	}{
-		{"plain", "/proc", "rw", true},
-		{"hidepid is an option of the file system, not of the mount", "/host/proc", "rw,hidepid=invisible", true},
-		{"space in the path", "/host proc", "rw,hidepid=2", true},
-		{"backslash in the path", `/back\slash`, "rw", true},
-		{"optional fields before the dash", "/sys", "rw", false},
-		{"covered by another file system", "/srv", "rw", false},
-		{"no mount point", "/nowhere", "", false},
-		{"a directory in a procfs", "/proc/1", "", false},
+		{"plain", "22", "rw", true},
+		{"hidepid is an option of the file system, not of the mount", "80", "rw,hidepid=invisible", true},
+		{"space in the path", "81", "rw,hidepid=2", true},
+		{"part of a procfs", "85", "rw", true},
+		{"another file system", "23", "rw", false},
+		{"not mounted", "99", "", false},
+		{"part of an ID", "2", "", false},
+		{"none", "", "", false},
 	} {
 		c.Run(test.name, func(c *qt.C) {
-			options, ok := liveness.ProcMountOptions(mountinfo, test.dir)
+			options, ok := liveness.ProcMountOptions(mountinfo, test.id)
 			c.Check(ok, qt.Equals, test.ok)
 			c.Check(options, qt.Equals, test.want)
 		})
@@ -81,15 +79,29 @@ func TestGarbledMountinfoHasNoMounts(t *testing.T) {
 	c := qt.New(t)
 	for _, text := range []string{
 		"", "\n", " - \n", "22 27 0:21 / /proc", "22 27 0:21 / /proc rw,relatime - proc proc", "22 27 0:21 /proc - proc proc rw",
-		"22 27 0:21 / /proc rw,relatime proc proc rw", "22 27 0:21 / /proc\\",
+		"22 27 0:21 / /proc rw,relatime proc proc rw",
 	} {
-		_, ok := liveness.ProcMountOptions(text, "/proc")
+		_, ok := liveness.ProcMountOptions(text, "22")
 		c.Check(ok, qt.IsFalse, qt.Commentf("%q", text))
 	}
 	for n := range len("22 27 0:21 / /proc rw,relatime - proc proc rw") {
-		if options, ok := liveness.ProcMountOptions(mountinfo[:n], "/proc"); ok {
+		if options, ok := liveness.ProcMountOptions(mountinfo[:n], "22"); ok {
 			c.Check(n >= len("22 27 0:21 / /proc rw,relatime - proc proc r"), qt.IsTrue)
 			c.Check(options, qt.Equals, "r")
 		}
 	}
+}
+
+func TestNamespaceLinks(t *testing.T) {
+	t.Parallel()
+	c := qt.New(t)
+	inode, err := liveness.ParseNamespaceLink("pid:[4026531836]", nil)
+	c.Check(err, qt.IsNil)
+	c.Check(inode, qt.Equals, uint64(4026531836))
+	for _, target := range []string{"", "pid:", "pid:[", "pid:[]", "pid:[0]", "pid:[-1]", "[1]", "pid:[18446744073709551616]", "/proc/1"} {
+		_, err := liveness.ParseNamespaceLink(target, nil)
+		c.Check(err, qt.ErrorMatches, "no namespace: .*", qt.Commentf("%q", target))
+	}
+	_, err = liveness.ParseNamespaceLink("pid:[1]", os.ErrPermission)
+	c.Check(err, qt.Equals, os.ErrPermission)
 }

@@ -13,6 +13,7 @@ import (
 	qt "github.com/frankban/quicktest"
 	"golang.org/x/sys/unix"
 
+	"github.com/rollcall-go/rollcall/bootid"
 	"github.com/rollcall-go/rollcall/internal/proctest"
 	"github.com/rollcall-go/rollcall/liveness"
 )
@@ -99,7 +100,9 @@ func TestProcfsWithoutBootIDLeavesMarkersAndAbsence(t *testing.T) {
 	wantVerdict(c, here, liveness.Dead, liveness.NoProcess)
 }
 
-func TestWithoutProcfsNothingIsAliveAndNothingLivingIsDead(t *testing.T) {
+// A PID must not be recorded without its namespace: it would be looked up in
+// any other.
+func TestWithoutProcfsNothingIsRecordedAndNothingLivingIsDead(t *testing.T) {
 	if !proctest.Inside(t, unix.CLONE_NEWNS) {
 		return
 	}
@@ -108,19 +111,24 @@ func TestWithoutProcfsNothingIsAliveAndNothingLivingIsDead(t *testing.T) {
 	marker := liveness.Plant(cmd)
 	child := proctest.Start(t, cmd)
 	proctest.Mount(t, "tmpfs", "/proc", "tmpfs", 0, "")
-	here := captured(t, child)
-	c.Check(here.PID, qt.Equals, child.PID())
-	c.Check(here.Start, qt.Equals, uint64(0))
-	c.Check(here.Boot.Boot, qt.Equals, "")
-	for _, id := range []liveness.Identity{here, pidOnly(here), withMarker(here, marker)} {
+	_, err := liveness.CaptureProcess(child.Process)
+	c.Check(err, qt.ErrorIs, os.ErrNotExist)
+	c.Check(err, qt.ErrorMatches, `liveness: capture PID \d+: PID namespace: readlink /proc/self/ns/pid: .*`)
+	_, err = liveness.Self()
+	c.Check(err, qt.ErrorIs, os.ErrNotExist)
+
+	bare := liveness.Identity{PID: child.PID()}
+	for _, id := range []liveness.Identity{bare, withMarker(bare, marker)} {
 		verdict := newLiveness(t, liveness.Options{}).Check(id)
 		c.Check(verdict.State, qt.Equals, liveness.Unknown)
 		c.Check(verdict.Reason, qt.Equals, liveness.Unreadable)
-		c.Check(verdict.Err, qt.IsNotNil)
+		c.Check(verdict.Err, qt.ErrorMatches, "/proc does not show this PID namespace")
 	}
+	elsewhere := bare
+	elsewhere.Namespace.PID = 4026531836
 	child.Kill()
-	wantVerdict(c, here, liveness.Dead, liveness.NoProcess)
-	wantVerdict(c, pidOnly(here), liveness.Dead, liveness.NoProcess)
+	wantVerdict(c, bare, liveness.Dead, liveness.NoProcess)
+	c.Check(newLiveness(t, liveness.Options{}).Check(elsewhere).Reason, qt.Equals, liveness.Unreadable)
 }
 
 // A process that has used up its descriptors can open neither a pidfd nor a
@@ -146,10 +154,40 @@ func TestWithoutDescriptorsNothingLivingIsDead(t *testing.T) {
 	c.Check(verdict.State, qt.Equals, liveness.Unknown)
 	c.Check(verdict.Err, qt.ErrorIs, unix.EMFILE)
 	c.Check(goneVerdict, qt.Equals, liveness.Verdict{State: liveness.Dead, Reason: liveness.NoProcess})
-	if captureErr != nil {
-		c.Check(captureErr, qt.ErrorIs, unix.EMFILE)
-	}
+	c.Check(captureErr, qt.ErrorIs, unix.EMFILE)
 	c.Check(system.Check(id).State, qt.Equals, liveness.Alive)
+}
+
+// What could not be found out for want of descriptors is not remembered as
+// missing.
+func TestFirstLookWithoutDescriptorsIsAnErrorAndNotRemembered(t *testing.T) {
+	if !proctest.Inside(t, 0) {
+		return
+	}
+	c := qt.New(t)
+	var limit unix.Rlimit
+	c.Assert(unix.Getrlimit(unix.RLIMIT_NOFILE, &limit), qt.IsNil)
+	for enough := range uint64(16) {
+		c.Assert(unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: enough, Max: limit.Max}), qt.IsNil)
+		_, newErr := liveness.New(liveness.Options{})
+		id, err := liveness.Self()
+		c.Assert(unix.Setrlimit(unix.RLIMIT_NOFILE, &limit), qt.IsNil)
+		if err == nil && newErr == nil {
+			full, err := liveness.Self()
+			c.Assert(err, qt.IsNil)
+			c.Check(id, qt.Equals, full)
+			c.Check(id.Start, qt.Not(qt.Equals), uint64(0))
+			c.Check(id.Unique != 0, qt.Equals, liveness.HasPidfs())
+			c.Check(newLiveness(t, liveness.Options{}).Check(id).State, qt.Equals, liveness.Alive)
+			return
+		}
+		for _, err := range []error{err, newErr} {
+			if err != nil {
+				c.Check(err, qt.ErrorIs, unix.EMFILE)
+			}
+		}
+	}
+	t.Error("16 descriptors are not enough")
 }
 
 // recordedElsewhere returns what the first process of a new PID namespace
@@ -323,8 +361,50 @@ func TestRootShowsTheProcessesOfAnotherNamespace(t *testing.T) {
 	// And to the view of this process, those of that namespace are.
 	c.Check(newLiveness(t, liveness.Options{}).Check(id), qt.Equals, liveness.Verdict{Reason: liveness.OtherNamespace})
 
+	// A mount that is gone, or another one in its place, is not an empty one.
+	c.Assert(unix.Unmount(dir, unix.MNT_DETACH), qt.IsNil)
+	c.Check(check(func(*liveness.Identity) {}), qt.Equals, liveness.Verdict{State: liveness.Alive, Reason: liveness.SameProcess})
+	verdict := check(func(id *liveness.Identity) { id.PID = 4321 })
+	c.Check(verdict.State, qt.Equals, liveness.Unknown)
+	c.Check(verdict.Err, qt.ErrorIs, os.ErrNotExist)
 	child.Kill()
-	c.Check(system.Check(id), qt.Equals, dead(liveness.NoProcess))
+	c.Check(system.Check(id).State, qt.Not(qt.Equals), liveness.Alive)
+}
+
+// The machine of a procfs of another namespace is not known, so another boot
+// ID is no proof of a reboot of this one.
+func TestRootProvesNoRebootOfAnotherMachine(t *testing.T) {
+	if !proctest.Inside(t, unix.CLONE_NEWNS) {
+		return
+	}
+	c := qt.New(t)
+	dir := t.TempDir()
+	cmd := proctest.Command("mount-proc", dir)
+	proctest.NewNamespaces(cmd, unix.CLONE_NEWPID)
+	child := proctest.Start(t, cmd)
+	t.Cleanup(func() { unix.Unmount(dir, unix.MNT_DETACH) })
+	proctest.MountFile(t, boot2+"\n", "/proc/sys/kernel/random/boot_id") // as in a container
+	id := liveness.Identity{PID: 1}
+	id.Boot.Machine, id.Boot.Boot, id.Boot.Quality = machineB, boot1, bootid.Native
+	system := newLiveness(t, liveness.Options{Root: dir})
+	c.Check(system.Check(id), qt.Equals, liveness.Verdict{Reason: liveness.NoEvidence})
+	child.Kill()
+}
+
+// A container that was given a boot ID of its own, and a program in it that
+// sees that of the kernel: both boot IDs are of one boot.
+func TestTwoBootIDsInOneContainerAreNoReboot(t *testing.T) {
+	if !proctest.Inside(t, unix.CLONE_NEWNS|unix.CLONE_NEWPID) {
+		return
+	}
+	c := qt.New(t)
+	proctest.Mount(t, "proc", "/proc", "proc", 0, "")
+	child := proctest.Start(t, proctest.Command("hold"))
+	id := captured(t, child)
+	proctest.MountFile(t, boot2+"\n", "/proc/sys/kernel/random/boot_id")
+	wantVerdict(c, id, liveness.Unknown, liveness.NoEvidence)
+	child.Kill()
+	wantVerdict(c, id, liveness.Dead, liveness.NoProcess)
 }
 
 // innerThread is the number, in the procfs at dir, of a thread of its PID 1.

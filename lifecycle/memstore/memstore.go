@@ -31,8 +31,11 @@ type Store struct {
 	rows     map[string]*row
 	children map[string]map[string]bool // parent name → names
 	events   []lifecycle.Event
+	stopped  map[incarnation]bool
 	gate     map[string]string
 }
+
+type incarnation struct{ name, incarnation string }
 
 var (
 	_ lifecycle.Store = (*Store)(nil)
@@ -49,8 +52,9 @@ type row struct {
 // incarnation. It returns the record as stored: an empty Incarnation becomes a
 // new UUIDv7, a zero CreatedAt the present, a zero Heartbeat one of now.
 //
-// The error matches [lifecycle.ErrInvalidRecord], or [lifecycle.ErrNameTaken]
-// when another incarnation has the name.
+// The error matches [lifecycle.ErrInvalidRecord], also for an incarnation that
+// was stopped before, or [lifecycle.ErrNameTaken] when another incarnation has
+// the name.
 func (s *Store) Put(ctx context.Context, record lifecycle.Record) (lifecycle.Record, error) {
 	if record.Incarnation == "" {
 		record.Incarnation = uuid.Must(uuid.NewV7()).String()
@@ -70,8 +74,12 @@ func (s *Store) Put(ctx context.Context, record lifecycle.Record) (lifecycle.Rec
 	if old != nil && old.record.Incarnation != record.Incarnation {
 		return lifecycle.Record{}, fmt.Errorf("memstore: put %q: %w", record.Name, lifecycle.ErrNameTaken)
 	}
+	if s.stopped[incarnation{record.Name, record.Incarnation}] {
+		return lifecycle.Record{}, fmt.Errorf("memstore: put %q: %w: incarnation %q was stopped before", record.Name, lifecycle.ErrInvalidRecord, record.Incarnation)
+	}
 	if s.rows == nil {
 		s.rows, s.children = map[string]*row{}, map[string]map[string]bool{}
+		s.stopped = map[incarnation]bool{}
 	}
 	if old == nil {
 		old = &row{order: s.next}
@@ -99,7 +107,7 @@ func (s *Store) unlink(record lifecycle.Record) {
 // [lifecycle.ErrNotRegistered] when the store has no record of this name and
 // incarnation.
 func (s *Store) Bind(ctx context.Context, record lifecycle.Record, key string) error {
-	if err := ctx.Err(); err != nil {
+	if err := cmp.Or(ctx.Err(), lifecycle.ValidateKey(key)); err != nil {
 		return fmt.Errorf("memstore: bind %q: %w", record.Name, err)
 	}
 	s.mu.Lock()
@@ -193,6 +201,7 @@ func (s *Store) remove(row *row, cause lifecycle.Cause) {
 	event := lifecycle.NewEvent(lifecycle.Snapshot{Record: row.record, Bindings: row.bindings}, cause)
 	event.Seq = int64(len(s.events)) + 1
 	s.events = append(s.events, event)
+	s.stopped[incarnation{name, event.Incarnation}] = true
 }
 
 // Gate returns the store's place for a [lifecycle.BootGate].

@@ -30,6 +30,8 @@ var cases = []struct {
 	{"stops nothing that is not registered", stopsNothingUnknown},
 	{"spares a later incarnation", sparesLaterIncarnation},
 	{"registers a stopped name again", registersAgain},
+	{"refuses an incarnation that was stopped", refusesStopped},
+	{"refuses what a snapshot could not hold", refusesGarbled},
 	{"leaves no binding behind", leavesNoBinding},
 	{"leaves no binding of a descendant behind", leavesNoBindingOfDescendants},
 	{"spares a record that changed, if asked", sparesChanged},
@@ -432,6 +434,46 @@ func registersAgain(ctx context.Context, s Subject) error {
 		return fmt.Errorf("stopped events are of incarnations %q, want %q", incarnations, want)
 	}
 	return holds(ctx, s, []string{}, []string{"a", "a", "a"})
+}
+
+// A host may write to a record that was stopped a moment ago.
+func refusesStopped(ctx context.Context, s Subject) error {
+	r := record("a", "1")
+	if err := put(ctx, s, r); err != nil {
+		return err
+	}
+	if err := stop(ctx, s, r, lifecycle.Stopped); err != nil {
+		return err
+	}
+	if err := s.Put(ctx, r); err == nil {
+		return errors.New("Put of an incarnation that was stopped succeeds")
+	}
+	return holds(ctx, s, []string{}, []string{"a"})
+}
+
+func refusesGarbled(ctx context.Context, s Subject) error {
+	good := record("good", "1")
+	if err := put(ctx, s, good); err != nil {
+		return err
+	}
+	for _, edit := range []func(*lifecycle.Record){
+		func(r *lifecycle.Record) { r.Name = "" },
+		func(r *lifecycle.Record) { r.Name = "a\xff" },
+		func(r *lifecycle.Record) { r.Owner = "a\xff" },
+		func(r *lifecycle.Record) { r.Parent = "a\xff" },
+		func(r *lifecycle.Record) { r.Identity.PID = -1 },
+		func(r *lifecycle.Record) { r.Data = json.RawMessage("{") },
+	} {
+		bad := record("bad", "1")
+		edit(&bad)
+		if err := s.Put(ctx, bad); err == nil {
+			return fmt.Errorf("Put of %+v succeeds", bad)
+		}
+	}
+	if err := s.Bind(ctx, good, "key\xff"); err == nil {
+		return errors.New("Bind of a key that is not UTF-8 succeeds")
+	}
+	return holds(ctx, s, []string{"good"}, []string{})
 }
 
 func leavesNoBinding(ctx context.Context, s Subject) error {

@@ -2,6 +2,7 @@ package storetest_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"iter"
 	"runtime"
@@ -29,6 +30,8 @@ const (
 	unknown     = "stops nothing that is not registered"
 	later       = "spares a later incarnation"
 	again       = "registers a stopped name again"
+	refused     = "refuses an incarnation that was stopped"
+	garbled     = "refuses what a snapshot could not hold"
 	bindings    = "leaves no binding behind"
 	bindingsToo = "leaves no binding of a descendant behind"
 	changed     = "spares a record that changed, if asked"
@@ -76,6 +79,29 @@ var faults = []struct {
 	}},
 	{"numbers all events alike", again, editEvents(func(e *lifecycle.Event) { e.Seq = 1 })},
 	{"yields events newest first", again, reversed},
+
+	{"brings a stopped incarnation back", refused, func(f *faulty) {
+		f.put = func(ctx context.Context, r lifecycle.Record) error {
+			if _, err := f.Store.Put(ctx, r); err == nil {
+				return nil
+			}
+			r.Incarnation += " again"
+			_, err := f.Store.Put(ctx, r)
+			return err
+		}
+	}},
+	{"takes any name", garbled, editPuts(func(r *lifecycle.Record) { r.Name = strings.ToValidUTF8(r.Name, "?") })},
+	{"takes any Data", garbled, editPuts(func(r *lifecycle.Record) {
+		if !json.Valid(r.Data) {
+			r.Data = nil
+		}
+	})},
+	{"takes any identity", garbled, editPuts(func(r *lifecycle.Record) { r.Identity.PID = max(r.Identity.PID, 0) })},
+	{"binds any key", garbled, func(f *faulty) {
+		f.bind = func(ctx context.Context, r lifecycle.Record, key string) error {
+			return f.Store.Bind(ctx, r, strings.ToValidUTF8(key, "?"))
+		}
+	}},
 
 	{"stops whatever has the name", later, editStops(func(f *faulty, r *lifecycle.Record, _ *lifecycle.Cause) {
 		stored, _ := f.stored(r.Name)

@@ -74,7 +74,7 @@ func (f *faulty) Reopen(context.Context) (storetest.Subject, error) { return f.r
 
 // stored returns the record of a name as the memstore has it.
 func (f *faulty) stored(name string) (lifecycle.Record, bool) {
-	records, _ := f.Store.Records(context.Background())
+	records, _ := f.Records(context.Background())
 	for _, r := range records {
 		if r.Name == name {
 			return r, true
@@ -119,7 +119,7 @@ func editStops(edit func(*faulty, *lifecycle.Record, *lifecycle.Cause)) func(*fa
 
 // orphan takes the parent away from the records that have it.
 func (f *faulty) orphan(parent string) {
-	records, _ := f.Store.Records(context.Background())
+	records, _ := f.Records(context.Background())
 	for _, r := range records {
 		if r.Parent == parent {
 			r.Parent = ""
@@ -130,7 +130,7 @@ func (f *faulty) orphan(parent string) {
 
 // children lists the names of the records that have the parent.
 func (f *faulty) children(parent string) (names []string) {
-	records, _ := f.Store.Records(context.Background())
+	records, _ := f.Records(context.Background())
 	for _, r := range records {
 		if r.Parent == parent {
 			names = append(names, r.Name)

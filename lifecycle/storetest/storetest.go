@@ -24,9 +24,11 @@ type Subject interface {
 	lifecycle.Store
 
 	// Put registers the record exactly as given, or replaces the stored one
-	// of the same name and incarnation.
+	// of the same name and incarnation. It refuses what
+	// [lifecycle.Record.Validate] does, and an incarnation that was stopped.
 	Put(ctx context.Context, record lifecycle.Record) error
-	// Bind binds a key to a registered record.
+	// Bind binds a key to a registered record. It refuses what
+	// [lifecycle.ValidateKey] does.
 	Bind(ctx context.Context, record lifecycle.Record, key string) error
 	// Records returns the registered records in any order.
 	Records(ctx context.Context) ([]lifecycle.Record, error)

@@ -1,0 +1,128 @@
+package liveness
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
+
+// linuxMaxPID is the highest limit that /proc/sys/kernel/pid_max can be set to
+// (PID_MAX_LIMIT, include/linux/threads.h).
+const linuxMaxPID = 1 << 22
+
+func (v *procView) check(id *Identity) Verdict {
+	if id.PID > linuxMaxPID {
+		return unreadable(invalidPID(id.PID))
+	}
+	verdict, sameBoot, decided := v.judge(id)
+	if decided {
+		return verdict
+	}
+	if v.pidfs && sameBoot && id.Unique != 0 {
+		if verdict, decided := v.checkUnique(id); decided {
+			return verdict
+		}
+	}
+	if !v.files {
+		if verdict, gone := v.gone(id.PID); gone {
+			return verdict
+		}
+		return unreadable(fmt.Errorf("%s does not show this PID namespace", v.root))
+	}
+	return v.checkFiles(id, sameBoot)
+}
+
+// checkUnique compares the number on pidfs. It does not decide when there is
+// no pidfd to be had, for want of descriptors or of permission.
+func (v *procView) checkUnique(id *Identity) (Verdict, bool) {
+	fd, err := unix.PidfdOpen(id.PID, 0)
+	switch err {
+	case nil:
+	case unix.ESRCH:
+		return Verdict{State: Dead, Reason: NoProcess}, true
+	case unix.ENOENT, unix.EINVAL: // the number of a thread: ENOENT since 6.15, EINVAL before
+		return absent(id.PID)
+	default:
+		return Verdict{}, false
+	}
+	defer unix.Close(fd)
+	unique, err := uniqueOf(fd)
+	if err != nil {
+		return Verdict{}, false
+	}
+	if unique != id.Unique || !exited(fd) {
+		return verdictOf(unique == id.Unique, false), true
+	}
+	// For an instant a pidfd says so of a living process too: while one of its
+	// threads executes a program and takes the place of the leading one, which
+	// has ended (de_thread in fs/exec.c). The stat line knows better, and is
+	// of this process if the process has its PID afterwards.
+	stat, err := v.readStat(id.PID)
+	if reaped(fd) {
+		return Verdict{State: Dead, Reason: NoProcess}, true
+	}
+	if !v.files || err != nil {
+		return verdictOf(true, exited(fd)), true
+	}
+	return verdictOf(true, stat.exited()), true
+}
+
+// absent reports whether no process of our PID namespace has the PID. Unlike
+// kill(2), tgkill(2) does not take the number of a thread for a process.
+func absent(pid int) (Verdict, bool) {
+	if unix.Tgkill(pid, pid, 0) != unix.ESRCH {
+		return Verdict{}, false
+	}
+	if unix.Kill(pid, 0) == unix.ESRCH {
+		return Verdict{State: Dead, Reason: NoProcess}, true
+	}
+	return Verdict{State: Dead, Reason: NotAProcess}, true
+}
+
+// checkFiles compares what procfs shows. The system calls only tell whether
+// somebody has the PID: hidepid leaves processes out of /proc, and /proc has
+// entries for threads.
+func (v *procView) checkFiles(id *Identity, sameBoot bool) Verdict {
+	stat, err := v.readStat(id.PID)
+	if err != nil {
+		return v.unseen(id.PID, err)
+	}
+	if verdict, gone := v.gone(id.PID); gone {
+		return verdict
+	}
+	return v.judgeHolder(id, sameBoot, stat.start, stat.exited(), v)
+}
+
+// unseen judges a PID of which stat or status could not be read.
+func (v *procView) unseen(pid int, err error) Verdict {
+	switch {
+	case errors.Is(err, unix.ESRCH): // it ended between open and read
+		return Verdict{State: Dead, Reason: NoProcess}
+	case v.dir != nil:
+		if errors.Is(err, unix.ENOENT) && !v.mayHide() {
+			return Verdict{State: Dead, Reason: NoProcess}
+		}
+	default:
+		if verdict, gone := absent(pid); gone {
+			return verdict
+		}
+	}
+	return unreadable(err)
+}
+
+// gone reports whether the number is a thread's or nobody's, by a system call
+// in our own namespace and by /proc/PID/status in another.
+func (v *procView) gone(pid int) (Verdict, bool) {
+	if v.dir == nil {
+		return absent(pid)
+	}
+	status, err := v.dir.ReadFile(strconv.Itoa(pid) + "/status")
+	if err != nil {
+		verdict := v.unseen(pid, err)
+		return verdict, verdict.State == Dead
+	}
+	leader, ok := statusField(status, "Tgid")
+	return Verdict{State: Dead, Reason: NotAProcess}, ok && leader != strconv.Itoa(pid)
+}

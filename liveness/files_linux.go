@@ -1,0 +1,115 @@
+package liveness
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"time"
+	"unsafe"
+
+	"github.com/tklauser/go-sysconf"
+	"golang.org/x/sys/unix"
+)
+
+// statTries is how often a stat line may be that of a replaced thread. A
+// process would have to execute a program at each of them.
+const statTries = 100
+
+var errReplaced = errors.New("its leading thread is replaced again and again")
+
+// readStat reads and parses /proc/PID/stat without allocating.
+func (v *procView) readStat(pid int) (procStat, error) {
+	var buf [512]byte // field 22 ends within 400 bytes
+	for range statTries {
+		n, err := v.read(pid, "/stat", buf[:])
+		if err != nil {
+			return procStat{}, v.pathError(pid, "/stat", err)
+		}
+		stat, err := parseProcStat(buf[:n])
+		if err != nil {
+			return procStat{}, v.pathError(pid, "/stat", err)
+		}
+		if !stat.replaced() {
+			return stat, nil
+		}
+	}
+	return procStat{}, v.pathError(pid, "/stat", errReplaced)
+}
+
+func (v *procView) pathError(pid int, file string, err error) error {
+	return &os.PathError{Op: "read", Path: v.root + "/" + strconv.Itoa(pid) + file, Err: err}
+}
+
+// read reads the beginning of a file of a process in one system call. In our
+// own namespace it makes the path on the stack and calls openat(2) itself,
+// because unix.Open would copy the path to the heap.
+func (v *procView) read(pid int, file string, buf []byte) (int, error) {
+	var fd int
+	if v.dir != nil {
+		f, err := v.dir.Open(strconv.Itoa(pid) + file)
+		if err != nil {
+			return 0, errors.Unwrap(err)
+		}
+		defer f.Close()
+		fd = int(f.Fd())
+		return unix.Read(fd, buf)
+	}
+	var space [128]byte
+	path := append(space[:0], v.root...)
+	path = strconv.AppendInt(append(path, '/'), int64(pid), 10)
+	path = append(append(path, file...), 0)
+	const atFdcwd = unix.AT_FDCWD
+	dir := atFdcwd // a variable, because the negative constant has no uintptr
+	opened, _, errno := unix.Syscall6(unix.SYS_OPENAT, uintptr(dir), uintptr(unsafe.Pointer(&path[0])), unix.O_RDONLY|unix.O_CLOEXEC, 0, 0, 0)
+	if errno != 0 {
+		return 0, errno
+	}
+	fd = int(opened)
+	n, err := unix.Read(fd, buf)
+	unix.Close(fd)
+	return max(n, 0), err
+}
+
+// An environment is read in one system call, into a buffer that it does not
+// fill: the memory of the process cannot be exchanged meanwhile. Read by parts,
+// it would end early where the process executes a program in between, and look
+// whole. The kernel starts no program with more than 6 MiB (execve(2)), but a
+// process may point the range at any part of its memory (PR_SET_MM_ENV_START,
+// prctl(2)).
+const (
+	commonEnviron = 64 << 10
+	maxEnviron    = 8 << 20
+)
+
+func (v *procView) readEnviron(pid int) ([]byte, error) {
+	for _, size := range []int{commonEnviron, maxEnviron} {
+		buf := make([]byte, size)
+		n, err := v.read(pid, "/environ", buf)
+		if err != nil {
+			return nil, v.pathError(pid, "/environ", err)
+		}
+		if n < size {
+			return buf[:n], nil
+		}
+	}
+	return nil, v.pathError(pid, "/environ", fmt.Errorf("longer than %d bytes", maxEnviron))
+}
+
+// wallStart converts a start stamp to wall time by the clocks of now, and
+// tells when this boot began. A step of the wall clock since the start moves
+// both.
+func (v *procView) wallStart(ticks uint64) (boot, start time.Time, err error) {
+	perSecond, err := sysconf.Sysconf(sysconf.SC_CLK_TCK)
+	if err != nil {
+		return time.Time{}, time.Time{}, fmt.Errorf("clock tick: %w", err)
+	}
+	var uptime unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &uptime); err != nil {
+		return time.Time{}, time.Time{}, os.NewSyscallError("clock_gettime", err)
+	}
+	boot = time.Now().Add(-time.Duration(uptime.Nano()))
+	hz := uint64(perSecond)
+	sinceBoot := time.Duration(ticks/hz)*time.Second + time.Duration(ticks%hz)*time.Second/time.Duration(hz)
+	return boot, boot.Add(sinceBoot), nil
+}

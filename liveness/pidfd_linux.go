@@ -1,0 +1,65 @@
+package liveness
+
+import (
+	"encoding/binary"
+	"os"
+	"runtime"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
+
+// openSelfPidfd opens a pidfd of this process. On Android before 12 the system
+// call kills its caller with SIGSYS, which package os knows how to avoid.
+func openSelfPidfd() (int, error) {
+	if runtime.GOOS != "android" {
+		return unix.PidfdOpen(os.Getpid(), 0)
+	}
+	self, err := os.FindProcess(os.Getpid())
+	if err != nil {
+		return -1, err
+	}
+	defer self.Release()
+	fd := -1
+	if handleErr := self.WithHandle(func(handle uintptr) { fd, err = unix.FcntlInt(handle, unix.F_DUPFD_CLOEXEC, 0) }); handleErr != nil {
+		return -1, handleErr
+	}
+	return fd, err
+}
+
+func isPidfs(fd int) bool {
+	var fs unix.Statfs_t
+	return unix.Fstatfs(fd, &fs) == nil && fs.Type == unix.PID_FS_MAGIC
+}
+
+// uniqueOf reads the number of the process behind a pidfd on pidfs. A 32-bit
+// kernel cuts inode numbers to 32 bits; the file handle has all of it (Linux
+// 6.14, pidfs_encode_fh in fs/pidfs.c).
+func uniqueOf(fd int) (uint64, error) {
+	if strconv.IntSize == 32 {
+		handle, _, err := unix.NameToHandleAt(fd, "", unix.AT_EMPTY_PATH)
+		if err != nil {
+			return 0, err
+		}
+		if handle.Size() != 8 {
+			return 0, unix.EOPNOTSUPP
+		}
+		return binary.NativeEndian.Uint64(handle.Bytes()), nil
+	}
+	var stat unix.Stat_t
+	if err := unix.Fstat(fd, &stat); err != nil {
+		return 0, err
+	}
+	return stat.Ino, nil
+}
+
+// exited reports whether a pidfd says that its process has ended, reaped or not.
+func exited(pidfd int) bool {
+	fds := [1]unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}
+	n, err := unix.Poll(fds[:], 0)
+	return err == nil && n == 1
+}
+
+// reaped reports whether nobody has the PID of the pidfd's process any more, or
+// somebody else. Until then it is the process's own.
+func reaped(pidfd int) bool { return unix.PidfdSendSignal(pidfd, 0, nil, 0) == unix.ESRCH }

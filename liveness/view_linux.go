@@ -1,0 +1,232 @@
+package liveness
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/google/uuid"
+	"github.com/rollcall-go/rollcall/bootid"
+	"github.com/rollcall-go/rollcall/internal/exhausted"
+)
+
+// procView is one view of the processes of this machine: our own, or that of a
+// procfs of another PID namespace.
+type procView struct {
+	scope
+	root string // where procfs is mounted
+
+	// dir is root, where it shows another PID namespace: system calls tell
+	// nothing there, so files must not become those of another mount. Nil
+	// where PIDs mean the same in this view as in our system calls.
+	dir *os.Root
+	// files says that root shows the PIDs of this view.
+	files bool
+	// pidfs says that pidfds have an inode number that is a Unique.
+	pidfs bool
+
+	selfStart, selfUnique uint64
+	// namespaceErr is why the namespace is not known. A kernel without PID
+	// namespaces is no error.
+	namespaceErr error
+}
+
+func newLiveness(options Options) (Liveness, error) {
+	view, err := ownView()
+	if err != nil {
+		return nil, err
+	}
+	view.boot, err = bootid.Current()
+	if exhausted.Is(err) {
+		return nil, err
+	} // otherwise it cannot be read at all: nothing is the same boot
+	if root := filepath.Clean(options.Root); options.Root != "" && root != "/proc" {
+		if view, err = viewOf(root, view); err != nil {
+			return nil, err
+		}
+	}
+	view.exclusive = options.ExclusiveNamespace
+	view.markerVariable = options.MarkerVariable
+	return &Proc{view}, nil
+}
+
+// ownViewCache holds our own view: nothing in it changes while this process
+// runs.
+var ownViewCache atomic.Pointer[procView]
+
+// ownView describes our own PID namespace, without boot and options. Its error
+// is that of a system that is out of descriptors or memory: a view that is made
+// then would lack evidence for ever.
+func ownView() (procView, error) {
+	if cached := ownViewCache.Load(); cached != nil {
+		return *cached, nil
+	}
+	view, err := makeOwnView()
+	if err == nil {
+		ownViewCache.Store(&view)
+	}
+	return view, err
+}
+
+func makeOwnView() (procView, error) {
+	view := procView{root: "/proc"}
+	var err error
+	if view.files, err = showsOwnPIDs(view.root); err != nil {
+		return procView{}, err
+	}
+	if view.namespace, view.namespaceErr = readNamespace(); exhausted.Is(view.namespaceErr) {
+		return procView{}, view.namespaceErr
+	}
+	if view.files {
+		first, err := view.readStat(1)
+		if exhausted.Is(err) {
+			return procView{}, err
+		}
+		self, err := view.readStat(os.Getpid())
+		if exhausted.Is(err) {
+			return procView{}, err
+		}
+		view.namespace.InitStart, view.selfStart = first.start, self.start
+	}
+	fd, err := openSelfPidfd()
+	if exhausted.Is(err) {
+		return procView{}, err
+	}
+	if err == nil {
+		defer unix.Close(fd)
+		if isPidfs(fd) {
+			view.selfUnique, err = uniqueOf(fd)
+			view.pidfs = err == nil
+		}
+	}
+	return view, nil
+}
+
+// viewOf describes the PID namespace that the procfs at root shows.
+func viewOf(root string, own procView) (procView, error) {
+	var stat unix.Statfs_t
+	if err := unix.Statfs(root, &stat); err != nil {
+		return procView{}, &os.PathError{Op: "statfs", Path: root, Err: err}
+	}
+	if stat.Type != unix.PROC_SUPER_MAGIC {
+		return procView{}, fmt.Errorf("%w: Root %s is not a procfs", ErrInvalidOptions, root)
+	}
+	switch shows, err := showsOwnPIDs(root); {
+	case err != nil:
+		return procView{}, err
+	case shows:
+		own.root, own.files = root, true
+		return own, nil
+	}
+	view := procView{root: root, files: true}
+	var err error
+	if view.dir, err = os.OpenRoot(root); err != nil {
+		return procView{}, err
+	}
+	view.boot = view.bootOf(own.boot)
+	view.foreignBoot = view.boot.Machine == ""
+	if view.namespace.PID, err = parseNamespaceLink(view.dir.Readlink("1/ns/pid")); err != nil {
+		view.namespaceErr = err
+	}
+	view.namespace.Time = own.namespace.Time // stamps are shifted by the reader's
+	if stat, err := view.readStat(1); err == nil {
+		view.namespace.InitStart = stat.start
+	}
+	return view, nil
+}
+
+// bootOf reads the boot ID that the procfs shows. The machine is known to be
+// ours if the boot is; a container may have been given other IDs. A subset=pid
+// mount has no boot ID.
+func (v *procView) bootOf(own bootid.ID) bootid.ID {
+	text, err := v.dir.ReadFile("sys/kernel/random/boot_id")
+	if err != nil {
+		return bootid.ID{}
+	}
+	boot, err := uuid.Parse(strings.TrimSuffix(string(text), "\n"))
+	if err != nil {
+		return bootid.ID{}
+	}
+	if boot.String() == own.Boot {
+		return own
+	}
+	return bootid.ID{Boot: boot.String(), Quality: bootid.Native}
+}
+
+// showsOwnPIDs reports whether the procfs at root counts PIDs as our system
+// calls do. NSpid has one number for each namespace from the mount's down to
+// ours; kernels before 4.1 do not have it (proc_pid_status(5)).
+func showsOwnPIDs(root string) (bool, error) {
+	self, err := os.Readlink(root + "/self")
+	if err != nil || self != strconv.Itoa(os.Getpid()) {
+		return false, nil
+	}
+	status, err := os.ReadFile(root + "/self/status")
+	if exhausted.Is(err) {
+		return false, err
+	}
+	if err != nil {
+		return false, nil
+	}
+	numbers, ok := statusField(status, "NSpid")
+	return !ok || len(strings.Fields(numbers)) == 1, nil
+}
+
+// mayHide reports whether the procfs of a foreign view is mounted with hidepid,
+// or its options cannot be learned. They may have changed since it was opened.
+func (v *procView) mayHide() bool {
+	dir, err := v.dir.Open(".")
+	if err != nil {
+		return true
+	}
+	defer dir.Close()
+	info, err := os.ReadFile("/proc/self/fdinfo/" + strconv.Itoa(int(dir.Fd())))
+	if err != nil {
+		return true
+	}
+	mount, ok := statusField(info, "mnt_id")
+	if !ok {
+		return true
+	}
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return true
+	}
+	options, ok := procMountOptions(string(mounts), mount)
+	return !ok || strings.Contains(options, "hidepid=") && !strings.Contains(options, "hidepid=off") && !strings.Contains(options, "hidepid=0")
+}
+
+// readNamespace reads our own namespaces (namespaces(7)). A kernel without them
+// has no link to them.
+func readNamespace() (Namespace, error) {
+	const dir = "/proc/self/ns"
+	var n Namespace
+	var err error
+	if n.PID, err = parseNamespaceLink(os.Readlink(dir + "/pid")); err != nil {
+		if _, dirErr := os.Stat(dir); errors.Is(err, fs.ErrNotExist) && dirErr == nil {
+			return Namespace{}, nil
+		}
+		return Namespace{}, err
+	}
+	if n.Time, err = parseNamespaceLink(os.Readlink(dir + "/time")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return Namespace{}, err
+	}
+	fd, err := unix.Open(dir+"/pid", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return Namespace{}, &os.PathError{Op: "open", Path: dir + "/pid", Err: err}
+	}
+	defer unix.Close(fd)
+	var id uint64
+	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.NS_GET_ID, uintptr(unsafe.Pointer(&id))); errno == 0 {
+		n.PIDUnique = id
+	}
+	return n, nil
+}
