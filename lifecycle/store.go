@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"iter"
+	"maps"
 	"time"
 
 	"github.com/rollcall-go/rollcall/liveness"
@@ -159,11 +160,15 @@ type Snapshot struct {
 	Record
 	// Bindings are the keys that were bound to it, sorted.
 	Bindings []string `json:"bindings,omitempty"`
+	// Garbled are the parts of the stored record that could not be decoded,
+	// by the store's name for them, as they stood. They are zero in Record.
+	Garbled map[string]string `json:"garbled,omitempty"`
 }
 
 // Clone returns a copy that shares no memory with s.
 func (s Snapshot) Clone() Snapshot {
 	s.Data = append(json.RawMessage(nil), s.Data...)
 	s.Bindings = append([]string(nil), s.Bindings...)
+	s.Garbled = maps.Clone(s.Garbled)
 	return s
 }

@@ -66,7 +66,8 @@ func TestAWriteGivesUpAfterItsTimeout(t *testing.T) {
 			outcome, err := store.Stop(t.Context(), record, cause)
 			took := time.Since(started)
 			c.Assert(sqlitestore.IsBusy(err), qt.IsTrue)
-			c.Assert(err, qt.ErrorMatches, `sqlitestore: stop "worker": database is locked.*`)
+			c.Assert(err, qt.ErrorIs, lifecycle.ErrUnavailable)
+			c.Assert(err, qt.ErrorMatches, `sqlitestore: stop "worker": store is unavailable: database is locked.*`)
 			c.Assert(outcome, qt.Equals, lifecycle.Outcome(0))
 			c.Assert(took >= timeout, qt.IsTrue, qt.Commentf("%v", took))
 			c.Assert(took < far, qt.IsTrue, qt.Commentf("%v", took))
@@ -245,4 +246,33 @@ func TestTheGateIsReadAsSoonAsAnExclusiveLockEnds(t *testing.T) {
 	got, err := store.Gate().Get(t.Context(), "key")
 	c.Assert(err, qt.IsNil)
 	c.Assert(got, qt.Equals, "value")
+}
+
+// Otherwise each record would wait for the timeout anew.
+func TestALockedDatabaseEndsThePassAfterOneTimeout(t *testing.T) {
+	t.Parallel()
+	c := qt.New(t)
+	path := filepath.Join(t.TempDir(), "state.db")
+	s := &spy{dsn: dsn(path)}
+	store, err := sqlitestore.New(t.Context(), openSpied(t, s), sqlitestore.Options{BusyTimeout: time.Nanosecond})
+	c.Assert(err, qt.IsNil)
+	for i := range 20 {
+		register(t, store, running(numbered("worker", i), before(t)))
+	}
+	end := begin(t, path)
+	attempts := 0
+	s.before = func(_ driver.Conn, query string) error {
+		if query == "BEGIN IMMEDIATE" {
+			attempts++
+		}
+		return nil
+	}
+	report, err := lifecycle.Cleaner{Store: store}.Clean(t.Context())
+	c.Assert(err, qt.ErrorIs, lifecycle.ErrUnavailable)
+	c.Assert(attempts, qt.Equals, 1)
+	c.Assert([]int{report.Examined, report.Failed}, qt.DeepEquals, []int{1, 1})
+	end()
+	report, err = lifecycle.Cleaner{Store: store}.Clean(t.Context())
+	c.Assert(err, qt.IsNil)
+	c.Assert(report.Stopped, qt.Equals, 20)
 }

@@ -9,6 +9,8 @@ import (
 	"math/rand/v2"
 	"strings"
 	"time"
+
+	"github.com/rollcall-go/rollcall/lifecycle"
 )
 
 type durability bool
@@ -25,9 +27,12 @@ const (
 // Options.BusyTimeout is over.
 const attemptTimeout = 250 * time.Millisecond
 
-// synchronousFull is the value of PRAGMA synchronous that survives a loss of
-// power (https://www.sqlite.org/pragma.html#pragma_synchronous).
-const synchronousFull = 2
+// synchronousExtra is the value of PRAGMA synchronous that survives a loss of
+// power in every journal mode that keeps its journal in a file
+// (https://www.sqlite.org/pragma.html#pragma_synchronous). In WAL mode it does
+// what FULL does; with a rollback journal FULL would not sync the directory
+// after the journal was deleted, which is the commit.
+const synchronousExtra = 3
 
 // write runs f in a transaction of its own, and again after SQLITE_BUSY.
 // BEGIN IMMEDIATE takes the write lock first: a transaction that begins by
@@ -37,15 +42,17 @@ func (s *Store) write(ctx context.Context, d durability, f func(context.Context,
 		// A cancelled context ends f, and its error rolls back. It must not
 		// leave it open whether the transaction took place.
 		end := context.WithoutCancel(ctx)
-		committed := false
+		ours := true
 		defer func() {
-			if !committed {
+			if ours {
 				rollback(end, conn)
 			}
 		}()
 		// Also a BEGIN that fails may have begun: drivers return the error of
-		// a context that is cancelled while they return.
+		// a context that is cancelled while they return. But the host may
+		// have left a transaction of its own on the connection.
 		if _, err := conn.ExecContext(ctx, "BEGIN IMMEDIATE"); err != nil {
+			ours = !inTransaction(err)
 			return err
 		}
 		if err := f(ctx, conn); err != nil {
@@ -57,9 +64,15 @@ func (s *Store) write(ctx context.Context, d durability, f func(context.Context,
 		if _, err := conn.ExecContext(end, "COMMIT"); err != nil {
 			return err
 		}
-		committed = true
+		ours = false
 		return nil
 	})
+}
+
+// inTransaction reports whether SQLite refused a statement because the
+// connection is in a transaction. It has no code for that, only words.
+func inTransaction(err error) bool {
+	return err != nil && (strings.Contains(err.Error(), "within a transaction") || strings.Contains(err.Error(), "inside a transaction"))
 }
 
 // rollback takes the connection out of its transaction, or else throws it away.
@@ -92,8 +105,11 @@ func (s *Store) attempt(ctx context.Context, d durability, f func(context.Contex
 		if ctxErr := ctx.Err(); ctxErr != nil && err != nil && !errors.Is(err, ctxErr) {
 			return fmt.Errorf("%w: %w", ctxErr, err)
 		}
-		if !isBusy(err) || !time.Now().Before(deadline) {
+		if !isBusy(err) {
 			return err
+		}
+		if !time.Now().Before(deadline) {
+			return fmt.Errorf("%w: %w", lifecycle.ErrUnavailable, err)
 		}
 		select {
 		case <-ctx.Done():
@@ -114,7 +130,9 @@ func (s *Store) borrow(ctx context.Context, d durability, f func(context.Context
 	if err := conn.QueryRowContext(ctx, "PRAGMA busy_timeout").Scan(&timeout); err != nil {
 		return err
 	}
-	if want := int(min(attemptTimeout, s.options.BusyTimeout) / time.Millisecond); timeout != want {
+	// With a timeout of 0 the host may have a busy handler of its own, which
+	// setting one would remove. The attempts that fail at once are repeated.
+	if want := int(min(attemptTimeout, s.options.BusyTimeout) / time.Millisecond); timeout != 0 && timeout != want {
 		defer restore(ctx, conn, "busy_timeout", timeout)
 		if err := setPragma(ctx, conn, "busy_timeout", want); err != nil {
 			return err
@@ -124,9 +142,14 @@ func (s *Store) borrow(ctx context.Context, d durability, f func(context.Context
 		if err := conn.QueryRowContext(ctx, "PRAGMA synchronous").Scan(&synchronous); err != nil {
 			return err
 		}
-		if synchronous < synchronousFull {
-			defer restore(ctx, conn, "synchronous", synchronous)
-			if err := setPragma(ctx, conn, "synchronous", synchronousFull); err != nil {
+		if synchronous < synchronousExtra {
+			// Also a PRAGMA that fails may have taken effect, but none does
+			// in a transaction of the host's.
+			err := setPragma(ctx, conn, "synchronous", synchronousExtra)
+			if !inTransaction(err) {
+				defer restore(ctx, conn, "synchronous", synchronous)
+			}
+			if err != nil {
 				return err
 			}
 		}

@@ -143,7 +143,7 @@ func TestWhatIsAcknowledgedIsOnTheDisk(t *testing.T) {
 	for _, host := range []struct {
 		synchronous    string
 		level, durable int64
-	}{{"OFF", 0, 2}, {"NORMAL", 1, 2}, {"EXTRA", 3, 3}} {
+	}{{"OFF", 0, 3}, {"NORMAL", 1, 3}, {"FULL", 2, 3}, {"EXTRA", 3, 3}} {
 		t.Run(host.synchronous, func(t *testing.T) {
 			t.Parallel()
 			c := qt.New(t)
@@ -231,4 +231,34 @@ func TestOneConnectionServesAnIterationThatStops(t *testing.T) {
 			c.Assert(events(t, store), qt.HasLen, n)
 		})
 	}
+}
+
+// A host may have begun a transaction on the one connection that there is.
+func TestAHostsOwnTransactionIsNotRolledBack(t *testing.T) {
+	t.Parallel()
+	for _, synchronous := range []string{"NORMAL", "EXTRA"} { // which SQLite lets nobody change then
+		t.Run(synchronous, func(t *testing.T) {
+			t.Parallel()
+			hostsOwnTransactionIsNotRolledBack(t, "&_pragma=synchronous("+synchronous+")")
+		})
+	}
+}
+
+func hostsOwnTransactionIsNotRolledBack(t *testing.T, pragma string) {
+	c := qt.New(t)
+	db, err := sql.Open("sqlite", dsn(filepath.Join(t.TempDir(), "state.db"))+pragma)
+	c.Assert(err, qt.IsNil)
+	defer db.Close()
+	db.SetMaxOpenConns(1)
+	store, err := sqlitestore.New(t.Context(), db, sqlitestore.Options{})
+	c.Assert(err, qt.IsNil)
+	execSQL(t, db, "CREATE TABLE host (a)")
+	execSQL(t, db, "BEGIN")
+	execSQL(t, db, "INSERT INTO host VALUES (1)")
+	_, err = store.Launch(t.Context(), lifecycle.Record{Name: "worker"})
+	c.Assert(err, qt.ErrorMatches, `sqlitestore: launch "worker": .*a transaction.*`)
+	execSQL(t, db, "COMMIT")
+	c.Assert(value(t, db, "SELECT count(*) FROM host"), qt.Equals, "1")
+	_, err = store.Launch(t.Context(), lifecycle.Record{Name: "worker"})
+	c.Assert(err, qt.IsNil)
 }

@@ -63,6 +63,40 @@ func TestAGarbledRowIsNamedAndKeptAndInNobodysWay(t *testing.T) {
 	}
 }
 
+// Nobody judges it, but who knows better may stop it, and finds in the snapshot
+// what stood there.
+func TestAGarbledRowIsStoppedOnRequest(t *testing.T) {
+	t.Parallel()
+	for _, test := range garbled {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			c := qt.New(t)
+			store, db := open(t, sqlitestore.Options{})
+			bad := running("bad", before(t))
+			register(t, store, bad)
+			execSQL(t, db, `UPDATE rollcall_records SET `+test.set)
+			ifUnchanged := cause
+			ifUnchanged.IfUnchanged = true
+			_, err := store.Stop(t.Context(), bad, ifUnchanged)
+			c.Assert(err, qt.ErrorIs, lifecycle.ErrInvalidRecord)
+			outcome, err := store.Stop(t.Context(), bad, cause)
+			c.Assert(err, qt.IsNil)
+			c.Assert(outcome, qt.Equals, lifecycle.Stopped)
+			c.Assert(names(t, store), qt.HasLen, 0)
+			c.Assert(value(t, db, `SELECT count(*) FROM rollcall_bindings`), qt.Equals, "0")
+			snapshot, err := store.Snapshot(t.Context(), "bad")
+			c.Assert(err, qt.IsNil)
+			c.Assert(snapshot.Garbled, qt.HasLen, 1)
+			c.Assert(snapshot.Bindings, qt.DeepEquals, []string{"session of bad"})
+			for column := range snapshot.Garbled {
+				c.Assert(test.want, qt.Contains, column)
+			}
+			_, err = store.Launch(t.Context(), lifecycle.Record{Name: "bad"})
+			c.Assert(err, qt.IsNil)
+		})
+	}
+}
+
 func TestAGarbledDescendantKeepsItsParent(t *testing.T) {
 	t.Parallel()
 	for _, test := range garbled {
@@ -109,8 +143,15 @@ func TestAGarbledSnapshotIsNamed(t *testing.T) {
 	_, err := store.Stop(t.Context(), record, cause)
 	c.Assert(err, qt.IsNil)
 	execSQL(t, db, `UPDATE rollcall_events SET snapshot = '{'`)
-	_, err = store.Events(t.Context(), 0)
-	c.Assert(err, qt.ErrorMatches, `sqlitestore: read events after 0: event 1: snapshot of "worker": .*`)
+	next := running("next", self(t))
+	register(t, store, next)
+	_, err = store.Stop(t.Context(), next, cause)
+	c.Assert(err, qt.IsNil)
+	list, err := store.Events(t.Context(), 0)
+	c.Assert(err, qt.ErrorMatches, `sqlitestore: event 1: snapshot of "worker": .*`)
+	c.Assert(list, qt.HasLen, 2) // a reader can go on from the last of them
+	c.Assert([]string{list[0].Name, list[0].Reason, list[0].Snapshot.Incarnation}, qt.DeepEquals, []string{"worker", "exit:test", "of worker"})
+	c.Assert(list[1].Snapshot.Identity, qt.Equals, next.Identity)
 	_, err = store.Snapshot(t.Context(), "worker")
 	c.Assert(err, qt.ErrorMatches, `sqlitestore: snapshot of "worker": .*`)
 }

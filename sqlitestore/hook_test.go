@@ -142,3 +142,27 @@ func TestAHookThatPanicsLeavesNoTransactionBehind(t *testing.T) {
 	assertWhole(t, db, "worker", qt.Commentf("after the panic"))
 	c.Assert(names(t, store), qt.DeepEquals, []string{"worker"})
 }
+
+// As the end of an sql.Tx would.
+func TestRowsThatTheHookLeavesOpenAreClosed(t *testing.T) {
+	t.Parallel()
+	c := qt.New(t)
+	store, db := open(t, sqlitestore.Options{OnStop: func(ctx context.Context, tx sqlitestore.Tx, _ lifecycle.Event) error {
+		rows, err := tx.QueryContext(ctx, "SELECT 1 UNION ALL SELECT 2")
+		if err != nil {
+			return err
+		}
+		if !rows.Next() {
+			return rows.Err()
+		}
+		tx.QueryRowContext(ctx, "SELECT 1 UNION ALL SELECT 2")
+		return nil
+	}})
+	db.SetMaxOpenConns(1)
+	record := running("worker", liveness.Identity{})
+	register(t, store, record)
+	outcome, err := store.Stop(t.Context(), record, cause)
+	c.Assert(err, qt.IsNil)
+	c.Assert(outcome, qt.Equals, lifecycle.Stopped)
+	c.Assert(names(t, store), qt.HasLen, 0)
+}

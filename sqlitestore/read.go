@@ -73,12 +73,29 @@ func (s *Store) Records(ctx context.Context) ([]lifecycle.Record, error) {
 	return records, errors.Join(errs...)
 }
 
+// Record returns the record of a name. The error matches
+// [lifecycle.ErrNotRegistered] when there is none.
+func (s *Store) Record(ctx context.Context, name string) (lifecycle.Record, error) {
+	record, err := s.one(ctx, s.sql.find, name)
+	if err != nil {
+		return lifecycle.Record{}, fmt.Errorf("sqlitestore: record %s: %w", quoteShort(name), err)
+	}
+	return record, nil
+}
+
 // Bound returns the record that a key is bound to. The error matches
 // [lifecycle.ErrNotRegistered] when there is none.
 func (s *Store) Bound(ctx context.Context, key string) (lifecycle.Record, error) {
-	var record lifecycle.Record
-	err := s.read(ctx, func(ctx context.Context, conn *sql.Conn) error {
-		r, err := scanRow(conn.QueryRowContext(ctx, s.sql.boundTo, key))
+	record, err := s.one(ctx, s.sql.boundTo, key)
+	if err != nil {
+		return lifecycle.Record{}, fmt.Errorf("sqlitestore: record bound to %s: %w", quoteShort(key), err)
+	}
+	return record, nil
+}
+
+func (s *Store) one(ctx context.Context, query, arg string) (record lifecycle.Record, err error) {
+	err = s.read(ctx, func(ctx context.Context, conn *sql.Conn) error {
+		r, err := scanRow(conn.QueryRowContext(ctx, query, arg))
 		if errors.Is(err, sql.ErrNoRows) {
 			return lifecycle.ErrNotRegistered
 		}
@@ -88,18 +105,20 @@ func (s *Store) Bound(ctx context.Context, key string) (lifecycle.Record, error)
 		record, err = r.record()
 		return err
 	})
-	if err != nil {
-		return lifecycle.Record{}, fmt.Errorf("sqlitestore: record bound to %s: %w", quoteShort(key), err)
-	}
-	return record, nil
+	return record, err
 }
 
 // Events returns the stopped events with a Seq above after, oldest first, at
 // most 1,000 of them: call again with the last Seq for more.
+//
+// An event whose snapshot cannot be decoded, such as one that a newer version
+// of this package wrote, has one with the name and the incarnation alone, and
+// is named in the error, which comes with all events.
 func (s *Store) Events(ctx context.Context, after int64) ([]lifecycle.Event, error) {
 	var events []lifecycle.Event
+	var garbled []error
 	err := s.read(ctx, func(ctx context.Context, conn *sql.Conn) error {
-		events = events[:0]
+		events, garbled = events[:0], nil
 		rows, err := conn.QueryContext(ctx, s.sql.events, after, maxEvents)
 		if err != nil {
 			return err
@@ -114,7 +133,8 @@ func (s *Store) Events(ctx context.Context, after int64) ([]lifecycle.Event, err
 			}
 			e.At = time.Unix(0, at).UTC()
 			if err := json.Unmarshal([]byte(snapshot), &e.Snapshot); err != nil {
-				return fmt.Errorf("event %d: snapshot of %q: %w", e.Seq, e.Name, err)
+				garbled = append(garbled, fmt.Errorf("sqlitestore: event %d: snapshot of %q: %w", e.Seq, e.Name, err))
+				e.Snapshot = lifecycle.Snapshot{Record: lifecycle.Record{Name: e.Name, Incarnation: e.Incarnation}}
 			}
 			events = append(events, e)
 		}
@@ -123,7 +143,7 @@ func (s *Store) Events(ctx context.Context, after int64) ([]lifecycle.Event, err
 	if err != nil {
 		return nil, fmt.Errorf("sqlitestore: read events after %d: %w", after, err)
 	}
-	return events, nil
+	return events, errors.Join(garbled...)
 }
 
 // Snapshot returns the snapshot of the newest stop of a name, for resuming it.

@@ -18,7 +18,8 @@ import (
 // present where CreatedAt was zero, a heartbeat of now. Keep what it returns:
 // its Name and Incarnation are what the other methods go by.
 //
-// The error matches [lifecycle.ErrNameTaken] when a record has the name, and
+// The error matches [lifecycle.ErrNameTaken] when a record has the name ([Store.Record]
+// returns it, and [lifecycle.Cleaner.Judge] says what has become of it), and
 // [lifecycle.ErrInvalidRecord] for a record that cannot be stored, or whose
 // incarnation this name has had before.
 func (s *Store) Launch(ctx context.Context, record lifecycle.Record) (lifecycle.Record, error) {
@@ -88,7 +89,8 @@ func (s *Store) setPhase(ctx context.Context, verb string, record lifecycle.Reco
 }
 
 // Heartbeat notes a sign of life. It is the one write that a loss of power may
-// undo: see the package comment.
+// undo: see the package comment. On a launching record it restarts the time
+// that this has to come up.
 //
 // The error matches [lifecycle.ErrNotRegistered] as for Activate.
 func (s *Store) Heartbeat(ctx context.Context, record lifecycle.Record) error {
@@ -101,8 +103,12 @@ func (s *Store) Heartbeat(ctx context.Context, record lifecycle.Record) error {
 // stopped or the key is bound to another. Snapshots list the keys; [Store.Bound]
 // finds the record.
 //
-// The error matches [lifecycle.ErrNotRegistered] as for Activate.
+// The error matches [lifecycle.ErrNotRegistered] as for Activate, and
+// [lifecycle.ErrInvalidRecord] for a key that is not UTF-8.
 func (s *Store) Bind(ctx context.Context, record lifecycle.Record, key string) error {
+	if err := lifecycle.ValidateKey(key); err != nil {
+		return fmt.Errorf("sqlitestore: bind to %q: %w", record.Name, err)
+	}
 	return s.update(ctx, "bind "+quoteShort(key)+" to", record, durable, s.sql.bind, key, record.Name, record.Incarnation)
 }
 

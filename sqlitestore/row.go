@@ -3,8 +3,11 @@ package sqlitestore
 import (
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"strconv"
 	"time"
+	"unicode/utf8"
 
 	"github.com/rollcall-go/rollcall/bootid"
 	"github.com/rollcall-go/rollcall/lifecycle"
@@ -46,38 +49,62 @@ func scanRows(page []row, rows *sql.Rows) ([]row, error) {
 // record decodes the row. Its error names the column, and comes with what is
 // certain: the name and the incarnation.
 func (r row) record() (lifecycle.Record, error) {
-	record := lifecycle.Record{Name: r.name.String, Incarnation: r.incarnation.String, Owner: r.owner.String, Parent: r.parent.String}
-	bad := func(column string, err error) (lifecycle.Record, error) {
-		return lifecycle.Record{Name: record.Name, Incarnation: record.Incarnation},
-			fmt.Errorf("%w: row %d: column %s: %w", lifecycle.ErrInvalidRecord, r.seq, column, err)
-	}
-	var err error
-	if err = record.Phase.UnmarshalText([]byte(r.phase.String)); err != nil {
-		return bad("phase", err)
-	}
-	if record.Identity, err = liveness.Parse(r.identity.String); err != nil {
-		return bad("identity", err)
-	}
-	if record.Heartbeat.Boot, err = bootid.Parse(r.beatBoot.String); err != nil {
-		return bad("beat_boot", err)
-	}
-	awake, err := integer(r.beatAwake)
+	record, _, err := r.decode()
 	if err != nil {
-		return bad("beat_awake", err)
-	}
-	record.Heartbeat.Awake = time.Duration(awake)
-	if record.Heartbeat.Wall, err = timeOf(r.beatWall); err != nil {
-		return bad("beat_wall", err)
-	}
-	if record.CreatedAt, err = timeOf(r.createdAt); err != nil {
-		return bad("created_at", err)
-	}
-	if r.data.Valid {
-		if record.Data = json.RawMessage(r.data.String); !json.Valid(record.Data) {
-			return bad("data", fmt.Errorf("not JSON"))
-		}
+		return lifecycle.Record{Name: record.Name, Incarnation: record.Incarnation}, err
 	}
 	return record, nil
+}
+
+// decode decodes as much of the row as can be. The columns that cannot are
+// returned as they stand, the first of them as an error too.
+func (r row) decode() (record lifecycle.Record, garbled map[string]string, first error) {
+	record = lifecycle.Record{Name: r.name.String, Incarnation: r.incarnation.String, Owner: r.owner.String, Parent: r.parent.String}
+	check := func(column string, value any, err error) {
+		if err == nil {
+			return
+		}
+		if first == nil {
+			first = fmt.Errorf("%w: row %d: column %s: %w", lifecycle.ErrInvalidRecord, r.seq, column, err)
+			garbled = map[string]string{}
+		}
+		garbled[column] = rawText(value)
+	}
+	check("phase", r.phase, record.Phase.UnmarshalText([]byte(r.phase.String)))
+	var err error
+	record.Identity, err = liveness.Parse(r.identity.String)
+	check("identity", r.identity, err)
+	record.Heartbeat.Boot, err = bootid.Parse(r.beatBoot.String)
+	check("beat_boot", r.beatBoot, err)
+	awake, err := integer(r.beatAwake)
+	record.Heartbeat.Awake = time.Duration(awake)
+	check("beat_awake", r.beatAwake, err)
+	record.Heartbeat.Wall, err = timeOf(r.beatWall)
+	check("beat_wall", r.beatWall, err)
+	record.CreatedAt, err = timeOf(r.createdAt)
+	check("created_at", r.createdAt, err)
+	if r.data.Valid {
+		if record.Data = json.RawMessage(r.data.String); !json.Valid(record.Data) {
+			record.Data = nil
+			check("data", r.data, errors.New("not JSON"))
+		}
+	}
+	return record, garbled, first
+}
+
+// rawText is a column as it stands, quoted where it is no text.
+func rawText(value any) string {
+	switch v := value.(type) {
+	case sql.NullString:
+		value = v.String
+	case []byte:
+		value = string(v)
+	}
+	text := fmt.Sprint(value)
+	if !utf8.ValidString(text) {
+		return strconv.Quote(text)
+	}
+	return text
 }
 
 // rowOf returns the values of the insert statement.
@@ -118,7 +145,10 @@ func timeOf(value any) (time.Time, error) {
 		return time.Time{}, nil
 	}
 	n, err := integer(value)
-	return time.Unix(0, n).UTC(), err
+	if err != nil {
+		return time.Time{}, err
+	}
+	return time.Unix(0, n).UTC(), nil
 }
 
 func integer(value any) (int64, error) {

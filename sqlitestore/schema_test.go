@@ -131,7 +131,7 @@ func TestNewRefusesOptionsItCannotServe(t *testing.T) {
 	t.Parallel()
 	c := qt.New(t)
 	db := openDB(t, filepath.Join(t.TempDir(), "state.db"))
-	for _, prefix := range []string{"1a", "a-b", "a b", "a;b", "ä", "a'", `a"`, "a.b", "a\x00"} {
+	for _, prefix := range []string{"1a", "a-b", "a b", "a;b", "ä", "a'", `a"`, "a.b", "a\x00", "sqlite_", "SQLite_x"} {
 		_, err := sqlitestore.New(t.Context(), db, sqlitestore.Options{Prefix: prefix})
 		c.Assert(err, qt.ErrorIs, sqlitestore.ErrInvalidOptions, qt.Commentf("%q", prefix))
 	}

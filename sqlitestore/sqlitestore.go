@@ -18,18 +18,20 @@
 // record and its bindings are deleted together, descendants included. A unique
 // key makes a second stopped event for one incarnation impossible. What a
 // method has acknowledged survives a crash of the process and a loss of power
-// (PRAGMA synchronous=FULL), heartbeats excepted, as far as the disk keeps
-// what it acknowledges.
+// (PRAGMA synchronous=EXTRA), heartbeats excepted, as far as the disk keeps
+// what it acknowledges. Not so with journal_mode MEMORY or OFF.
 //
 // Any number of processes may use one file. Writers wait for one another; a
-// write transaction of a cleaning pass is kept near 20 ms.
+// write transaction of a cleaning pass is kept near 20 ms, or as long as it
+// takes to stop one record with its descendants.
 //
 // # What it does to connections
 //
 // Each call borrows one connection from the [sql.DB], opens the transaction of
-// a write with BEGIN IMMEDIATE, sets busy_timeout and raises synchronous for
-// the time of the work, and puts them back after. No connection is held
-// between calls, so a pool of one connection is enough.
+// a write with BEGIN IMMEDIATE, lowers busy_timeout where there is one and
+// raises synchronous for the time of the work, and puts them back after. A busy
+// handler of the host's stays. No connection is held between calls, so a pool
+// of one connection is enough.
 // The journal mode belongs to the host's file and is left alone; with
 // journal_mode=WAL readers and writers do not wait for each other.
 //
@@ -43,8 +45,10 @@
 //
 // Errors match [ErrNewerSchema], [ErrForeignSchema], [ErrInvalidOptions],
 // [ErrNoSnapshot], [lifecycle.ErrInvalidRecord], [lifecycle.ErrNameTaken],
-// [lifecycle.ErrNotRegistered], [lifecycle.ErrChanged], or wrap the error of
-// the driver or of the context. An error means that nothing was written.
+// [lifecycle.ErrNotRegistered], [lifecycle.ErrChanged], or
+// [lifecycle.ErrUnavailable] when others kept the database locked for longer
+// than BusyTimeout, or wrap the error of the driver or of the context. An error
+// means that nothing was written.
 package sqlitestore
 
 import (
@@ -78,7 +82,7 @@ var (
 type Options struct {
 	// Prefix starts the name of every table and index; empty is "rollcall_".
 	// It consists of ASCII letters, digits and underscores and does not start
-	// with a digit.
+	// with a digit, nor with "sqlite_", which SQLite keeps to itself.
 	Prefix string
 
 	// BusyTimeout is how long a call waits for other writers before it gives
@@ -94,11 +98,13 @@ type Options struct {
 	// written. tx is that transaction, for the host's own tables. An error
 	// undoes the stop. A stop that has to be tried again calls it again, in a
 	// new transaction; only what is committed counts. Effects outside of the
-	// database belong after the commit: [lifecycle.Cleaner.OnStopped].
+	// database belong after the commit: [lifecycle.Cleaner.OnStopped], or a
+	// reader of [Store.Events], which has descendants too.
 	OnStop func(ctx context.Context, tx Tx, event lifecycle.Event) error
 }
 
-// Tx is the part of a transaction that a hook may use.
+// Tx is the part of a transaction that a hook may use. Rows that it leaves open
+// are closed when it returns.
 type Tx interface {
 	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
@@ -163,7 +169,7 @@ func isName(s string) bool {
 			return false
 		}
 	}
-	return s != ""
+	return s != "" && !strings.HasPrefix(strings.ToLower(s), "sqlite_")
 }
 
 // open takes the write lock only if there is something to make.

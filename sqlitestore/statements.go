@@ -4,7 +4,7 @@ package sqlitestore
 type statements struct {
 	taken, version, stampColumns string
 
-	insert, activate, heartbeat, deactivate, bind, used string
+	insert, activate, heartbeat, bind, used string
 
 	page, find, children, boundTo            string
 	readBindings, deleteBindings, deleteRow  string

@@ -134,12 +134,14 @@ func (tx *stopTx) stop(ctx context.Context, record lifecycle.Record, cause lifec
 	if len(rows) == 0 || rows[0].incarnation.String != record.Incarnation {
 		return lifecycle.AlreadyStopped, nil
 	}
-	stored, err := rows[0].record()
-	if err != nil {
-		return 0, err
-	}
-	if cause.IfUnchanged && !stored.SameState(record) {
-		return 0, lifecycle.ErrChanged
+	if cause.IfUnchanged {
+		stored, err := rows[0].record()
+		if err != nil {
+			return 0, err
+		}
+		if !stored.SameState(record) {
+			return 0, lifecycle.ErrChanged
+		}
 	}
 	family, err := tx.family(ctx, rows[0])
 	if err != nil {
@@ -148,10 +150,13 @@ func (tx *stopTx) stop(ctx context.Context, record lifecycle.Record, cause lifec
 	// Children before parents; the record itself comes last.
 	for i, member := range slices.Backward(family) {
 		why := lifecycle.Cause{By: cause.By, Reason: lifecycle.ReasonParentStopped}
+		stored, garbled, err := member.decode()
 		if i == 0 {
-			why = cause
+			why = cause // and whoever asks to stop a garbled row may do so
+		} else if err != nil {
+			return 0, fmt.Errorf("descendant %q: %w", member.name.String, err)
 		}
-		if err := tx.remove(ctx, member, why); err != nil {
+		if err := tx.remove(ctx, member.seq, lifecycle.Snapshot{Record: stored, Garbled: garbled}, why); err != nil {
 			return 0, err
 		}
 	}
@@ -194,45 +199,78 @@ func (tx *stopTx) family(ctx context.Context, root row) ([]row, error) {
 }
 
 // remove turns a row into an event.
-func (tx *stopTx) remove(ctx context.Context, r row, cause lifecycle.Cause) error {
+func (tx *stopTx) remove(ctx context.Context, seq int64, snapshot lifecycle.Snapshot, cause lifecycle.Cause) (err error) {
 	q := &tx.store.sql
-	record, err := r.record()
-	if err != nil { // only a descendant's: stop has decoded the record itself
-		return fmt.Errorf("descendant %q: %w", record.Name, err)
-	}
-	bindings, err := tx.bindings(ctx, r.seq)
-	if err != nil {
+	record := snapshot.Record
+	if snapshot.Bindings, err = tx.bindings(ctx, seq); err != nil {
 		return err
 	}
-	event := lifecycle.NewEvent(lifecycle.Snapshot{Record: record, Bindings: bindings}, cause)
-	snapshot, err := encodeSnapshot(event.Snapshot)
+	event := lifecycle.NewEvent(snapshot, cause)
+	text, err := encodeSnapshot(snapshot)
 	if err != nil {
 		return fmt.Errorf("snapshot of %q: %w", record.Name, err)
 	}
-	result, err := tx.exec(ctx, q.insertEvent, event.At.UnixNano(), event.Name, event.Incarnation, event.Action, event.By, event.Reason, event.Verdict, snapshot)
+	result, err := tx.exec(ctx, q.insertEvent, event.At.UnixNano(), event.Name, event.Incarnation, event.Action, event.By, event.Reason, event.Verdict, text)
 	if err != nil {
 		return fmt.Errorf("event of %q: %w", record.Name, err)
 	}
 	if event.Seq, err = result.LastInsertId(); err != nil {
 		return err
 	}
-	if len(bindings) > 0 {
-		if _, err := tx.exec(ctx, q.deleteBindings, r.seq); err != nil {
+	if len(snapshot.Bindings) > 0 {
+		if _, err := tx.exec(ctx, q.deleteBindings, seq); err != nil {
 			return err
 		}
 	}
-	if result, err = tx.exec(ctx, q.deleteRow, r.seq, record.Incarnation); err != nil {
+	if result, err = tx.exec(ctx, q.deleteRow, seq, record.Incarnation); err != nil {
 		return err
 	}
 	if n, err := result.RowsAffected(); n != 1 || err != nil {
 		return errors.Join(fmt.Errorf("deleted %d rows of %q, not one", n, record.Name), err)
 	}
 	if hook := tx.store.options.OnStop; hook != nil {
-		if err := hook(ctx, tx.conn, event); err != nil {
+		handle := hookTx{conn: tx.conn}
+		defer handle.close()
+		if err := hook(ctx, &handle, event); err != nil {
 			return fmt.Errorf("OnStop of %q: %w", record.Name, err)
 		}
 	}
 	return nil
+}
+
+// hookTx closes what a hook leaves open, as the end of an sql.Tx does. An open
+// sql.Rows would hold the connection for ever.
+type hookTx struct {
+	conn *sql.Conn
+	rows []*sql.Rows
+	row  []*sql.Row
+}
+
+func (h *hookTx) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	return h.conn.ExecContext(ctx, query, args...)
+}
+
+func (h *hookTx) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	rows, err := h.conn.QueryContext(ctx, query, args...)
+	if err == nil {
+		h.rows = append(h.rows, rows)
+	}
+	return rows, err
+}
+
+func (h *hookTx) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
+	row := h.conn.QueryRowContext(ctx, query, args...)
+	h.row = append(h.row, row)
+	return row
+}
+
+func (h *hookTx) close() {
+	for _, rows := range h.rows {
+		rows.Close()
+	}
+	for _, row := range h.row {
+		_ = row.Scan() // it closes, whatever it returns
+	}
 }
 
 func (tx *stopTx) bindings(ctx context.Context, seq int64) ([]string, error) {

@@ -96,7 +96,7 @@ var faults = []struct {
 			r.Data = nil
 		}
 	})},
-	{"takes any identity", garbled, editPuts(func(r *lifecycle.Record) { r.Identity.PID = max(r.Identity.PID, 0) })},
+	{"takes any identity", garbled, editPuts(func(r *lifecycle.Record) { r.Identity.PID = max(r.Identity.PID, 1) })},
 	{"binds any key", garbled, func(f *faulty) {
 		f.bind = func(ctx context.Context, r lifecycle.Record, key string) error {
 			return f.Store.Bind(ctx, r, strings.ToValidUTF8(key, "?"))
