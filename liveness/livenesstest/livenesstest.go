@@ -6,17 +6,15 @@
 //	worker := world.Start()
 //	world.Reboot()
 //	cleaner := lifecycle.Cleaner{Store: store, Liveness: world, Clock: world}
+//	report, err := cleaner.Clean(ctx)
 //
 // A [World] is a [liveness.Liveness], and a lifecycle.Clock. Its verdicts
-// follow the rules of package liveness for the boot, the PID namespace, the
-// unique number, the start stamp and the marker; bounds in wall time are not
-// simulated.
+// follow the rules of package liveness on Linux.
 package livenesstest
 
 import (
 	"errors"
 	"fmt"
-	"math"
 	"sync"
 	"time"
 
@@ -27,15 +25,17 @@ import (
 // ErrDenied is the Err of a verdict about a process that [World.Deny] hides.
 var ErrDenied = errors.New("permission denied by the test")
 
-// tick is the step of start stamps, that of Linux.
-const tick = 10 * time.Millisecond
-
-// World is a scripted machine. [New] makes one. It is safe for concurrent use.
+// World is a scripted machine with one process, the one that judges, and
+// whatever others the test starts. [New] makes one. It is safe for concurrent
+// use.
 type World struct {
 	mu        sync.Mutex
 	boots     int
-	awake     time.Duration
-	namespace uint64
+	awake     time.Duration // of this boot
+	suspended time.Duration // of this boot
+	wall      time.Time
+	namespace namespace
+	given     uint64 // the last namespace number given
 	nextPID   int
 	unique    uint64 // the last one given
 	noUnique  bool
@@ -44,8 +44,11 @@ type World struct {
 	processes map[int]*process
 }
 
+type namespace struct{ number, initStart uint64 }
+
 type process struct {
 	start, unique uint64
+	began         time.Time // in wall time, as the clock of now has it
 	marker        string
 	zombie        bool
 	denied        bool
@@ -53,22 +56,39 @@ type process struct {
 
 var _ liveness.Liveness = (*World)(nil)
 
-// firstNamespace is the number that Linux gives to the PID namespace in which
-// it boots.
-const firstNamespace = 4026531836
+const (
+	// tick is the step of start stamps, that of Linux.
+	tick = 10 * time.Millisecond
+	// firstNamespace is the number that Linux gives to the PID namespace in
+	// which it boots, and timeNamespace to the time namespace.
+	firstNamespace = 4026531836
+	timeNamespace  = 4026531834
+	// firstPID is the PID of the process that judges.
+	firstPID = 100
+	// maxPID is the largest that Linux gives.
+	maxPID = 1 << 22
+	// windowTolerance is that of package liveness.
+	windowTolerance = 2 * time.Second
+)
 
 // New returns a machine in its first boot, one minute after it has started,
 // with one process: the one that judges, see [World.Self].
 func New() *World {
-	w := &World{namespace: firstNamespace}
+	w := &World{given: firstNamespace, wall: time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)}
 	w.boot()
 	return w
 }
 
 func (w *World) boot() {
 	w.boots++
-	w.awake, w.unique, w.nextPID = time.Minute, 0, 100
-	w.processes = map[int]*process{}
+	w.awake, w.suspended, w.unique = time.Minute, 0, 0
+	// The first process starts at another moment in each boot.
+	w.namespace = namespace{firstNamespace, uint64(w.boots)}
+	w.restart()
+}
+
+func (w *World) restart() {
+	w.nextPID, w.processes = firstPID, map[int]*process{}
 	w.self = w.start(w.freePID(), "")
 }
 
@@ -86,8 +106,20 @@ func (w *World) StartMarked(marker string) liveness.Identity {
 	return w.start(w.freePID(), marker)
 }
 
+// StartElsewhere starts a process in another PID namespace of this machine, as
+// in a container, and returns the identity that was recorded there.
+func (w *World) StartElsewhere() liveness.Identity {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.given++
+	w.unique++
+	ns := namespace{w.given, w.stamp()}
+	return w.identity(1, &process{start: w.stamp(), unique: w.unique}, ns)
+}
+
 // Reuse ends the process that has the PID, if one has, and gives the number to
-// another process, whose identity it returns.
+// another process, whose identity it returns. Unless time has passed, its start
+// stamp may be the same.
 func (w *World) Reuse(pid int) liveness.Identity {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -103,10 +135,18 @@ func (w *World) freePID() int {
 
 func (w *World) start(pid int, marker string) liveness.Identity {
 	w.unique++
-	p := &process{start: uint64(w.awake / tick), unique: w.unique, marker: marker}
+	p := &process{start: w.stamp(), unique: w.unique, began: w.wall, marker: marker}
 	w.processes[pid] = p
 	w.nextPID = max(w.nextPID, pid+1)
-	id := liveness.Identity{PID: pid, Boot: w.bootID(), Namespace: w.view(), Start: p.start, Marker: marker}
+	return w.identity(pid, p, w.namespace)
+}
+
+// stamp is the start stamp of a process that starts now. Time in suspend
+// counts.
+func (w *World) stamp() uint64 { return uint64((w.awake + w.suspended) / tick) }
+
+func (w *World) identity(pid int, p *process, ns namespace) liveness.Identity {
+	id := liveness.Identity{PID: pid, Boot: w.bootID(), Namespace: view(ns), Start: p.start, Marker: p.marker}
 	if !w.noUnique {
 		id.Unique = p.unique
 	}
@@ -129,8 +169,9 @@ func (w *World) ExitUnreaped(pid int) {
 	}
 }
 
-// Deny makes all that is known about a process unreadable, as for one of
-// another user.
+// Deny makes all that is recorded of a process unreadable, whatever it is; only
+// that its PID is in use is known. On Linux without pidfs this is so for
+// another user's process under hidepid.
 func (w *World) Deny(pid int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -152,9 +193,9 @@ func (w *World) Reboot() {
 func (w *World) RestartContainer() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.namespace++
-	w.nextPID, w.processes = 100, map[int]*process{}
-	w.self = w.start(w.freePID(), "")
+	w.given++
+	w.namespace = namespace{w.given, w.stamp()}
+	w.restart()
 }
 
 // ExclusiveNamespace has the World judge as with
@@ -172,14 +213,43 @@ func (w *World) WithoutUnique() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.noUnique = true
+	w.self.Unique = 0
 }
 
-// Advance lets time pass while the machine is awake. Time in suspend and steps
-// of the wall clock have no method, because they have no effect.
+// Advance lets time pass while the machine is awake.
 func (w *World) Advance(d time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.awake += d
+	w.wall = w.wall.Add(d)
+}
+
+// Suspend lets time pass while the machine sleeps: no process runs, and nothing
+// grows older in awake time.
+func (w *World) Suspend(d time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.suspended += d
+	w.wall = w.wall.Add(d)
+}
+
+// StepClock sets the wall clock forward, or back. The wall time at which
+// processes started, which the kernel computes from the clock of now, moves
+// with it.
+func (w *World) StepClock(d time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.wall = w.wall.Add(d)
+	for _, p := range w.processes {
+		p.began = p.began.Add(d)
+	}
+}
+
+// Now returns the wall time, such as a host writes into a row.
+func (w *World) Now() time.Time {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.wall
 }
 
 // Boot returns the boot ID. It never fails.
@@ -211,58 +281,6 @@ func (w *World) bootID() bootid.ID {
 	}
 }
 
-func (w *World) view() liveness.Namespace {
-	return liveness.Namespace{PID: w.namespace, PIDUnique: w.namespace, InitStart: 1, Time: 4026531834}
-}
-
-// Check implements [liveness.Liveness].
-func (w *World) Check(id liveness.Identity) liveness.Verdict {
-	if id.IsZero() {
-		return liveness.Verdict{}
-	}
-	if id.PID < 1 || uint64(id.PID) > math.MaxUint32 {
-		return liveness.Verdict{Reason: liveness.Unreadable, Err: fmt.Errorf("%w: PID %d", liveness.ErrInvalid, id.PID)}
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	relation := id.Boot.Compare(w.bootID())
-	otherNamespace := id.Namespace.PID != 0 && id.Namespace.PID != w.namespace
-	switch {
-	case relation == bootid.OtherMachine:
-		return liveness.Verdict{Reason: liveness.OtherMachine}
-	case relation == bootid.OtherBoot && (!otherNamespace || w.exclusive):
-		return liveness.Verdict{State: liveness.Dead, Reason: liveness.Rebooted}
-	case otherNamespace && w.exclusive:
-		return liveness.Verdict{State: liveness.Dead, Reason: liveness.OtherNamespace}
-	case otherNamespace:
-		return liveness.Verdict{Reason: liveness.OtherNamespace}
-	}
-	return w.judge(id, relation == bootid.SameBoot)
-}
-
-func (w *World) judge(id liveness.Identity, sameBoot bool) liveness.Verdict {
-	p := w.processes[id.PID]
-	var same bool
-	switch {
-	case p == nil:
-		return liveness.Verdict{State: liveness.Dead, Reason: liveness.NoProcess}
-	case p.denied:
-		return liveness.Verdict{Reason: liveness.Unreadable, Err: ErrDenied}
-	case sameBoot && id.Unique != 0 && !w.noUnique:
-		same = id.Unique == p.unique
-	case sameBoot && id.Start != 0:
-		same = id.Start == p.start
-	case id.Marker != "":
-		same = id.Marker == p.marker
-	default:
-		return liveness.Verdict{Reason: liveness.NoEvidence}
-	}
-	switch {
-	case !same:
-		return liveness.Verdict{State: liveness.Dead, Reason: liveness.PIDReused}
-	case p.zombie:
-		return liveness.Verdict{State: liveness.Dead, Reason: liveness.Zombie}
-	default:
-		return liveness.Verdict{State: liveness.Alive, Reason: liveness.SameProcess}
-	}
+func view(ns namespace) liveness.Namespace {
+	return liveness.Namespace{PID: ns.number, PIDUnique: ns.number, InitStart: ns.initStart, Time: timeNamespace}
 }
