@@ -37,7 +37,7 @@ func Inside(t *testing.T, namespaces uintptr) bool {
 		return true
 	}
 	t.Parallel()
-	cmd := exec.CommandContext(t.Context(), Binary(), "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=1m")
+	cmd := exec.CommandContext(t.Context(), Binary(), "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=5m")
 	cmd.Env = append(environ(), insideVariable+"="+t.Name())
 	NewNamespaces(cmd, namespaces)
 	output, err := cmd.CombinedOutput()
