@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/rollcall-go/rollcall/liveness"
 )
 
@@ -91,9 +93,11 @@ func (g *BootGate) Do(ctx context.Context, f func(context.Context) error) (ran b
 	if closed || err != nil {
 		return false, err
 	}
-	claim := g.state(gateClaimed, self).String()
-	claims.hold(claim)
-	defer claims.release(claim)
+	state := g.state(gateClaimed)
+	state.run, state.claimer = uuid.Must(uuid.NewV7()).String(), self
+	claim := state.String()
+	claims.Store(state.run, true)
+	defer claims.Delete(state.run)
 	claimed, err := g.KV.CompareAndSwap(ctx, key, value, claim)
 	if err != nil {
 		return false, fmt.Errorf("lifecycle: claim boot gate: %w", err)
@@ -106,7 +110,7 @@ func (g *BootGate) Do(ctx context.Context, f func(context.Context) error) (ran b
 	// that finds another value means that the claim was taken over.
 	after := gateOpen
 	defer func() {
-		release := g.state(after, liveness.Identity{}).String()
+		release := g.state(after).String()
 		if _, swapErr := g.KV.CompareAndSwap(context.WithoutCancel(ctx), key, claim, release); swapErr != nil {
 			err = errors.Join(err, fmt.Errorf("lifecycle: close boot gate: %w", swapErr))
 		}
@@ -129,38 +133,11 @@ func (g *BootGate) key(self liveness.Identity) string {
 		os.Getenv("SYSTEMD_SOFT_REBOOTS_COUNT"))
 }
 
-// claims are those that runs of this process hold. A claim by this process that
-// is not among them was left behind by a run that could not take it back: the
-// liveness check alone would have it hold for as long as the process lives.
-var claims held
-
-type held struct {
-	mu   sync.Mutex
-	runs map[string]int
-}
-
-func (h *held) hold(claim string) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.runs == nil {
-		h.runs = map[string]int{}
-	}
-	h.runs[claim]++
-}
-
-func (h *held) release(claim string) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.runs[claim]--; h.runs[claim] == 0 {
-		delete(h.runs, claim)
-	}
-}
-
-func (h *held) has(claim string) bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.runs[claim] > 0
-}
+// claims has the runs of this process that are under way. A claim by this
+// process that is not among them was left behind by a run that could not take
+// it back: the liveness check alone would have it hold for as long as the
+// process lives.
+var claims sync.Map
 
 // unjudgedClaim is how much awake time a claim holds whose claimer can neither
 // be called alive nor dead.
@@ -179,7 +156,8 @@ func (g *BootGate) closed(value string, self liveness.Identity) (bool, error) {
 		return g.Every <= 0 || !known || age < g.Every, nil
 	case gateClaimed:
 		if state.claimer == self {
-			return claims.has(value), nil
+			_, underWay := claims.Load(state.run)
+			return underWay, nil
 		}
 		judge := g.Liveness
 		if judge == nil {
@@ -212,12 +190,12 @@ func (g *BootGate) age(state gateState) (age time.Duration, known bool) {
 // unknownAwake stands in a state for a clock that could not be read.
 const unknownAwake = -1
 
-func (g *BootGate) state(name string, claimer liveness.Identity) gateState {
+func (g *BootGate) state(name string) gateState {
 	awake, err := clockOf(g.Clock).Awake()
 	if err != nil {
 		awake = unknownAwake
 	}
-	return gateState{state: name, awake: awake, claimer: claimer}
+	return gateState{state: name, awake: awake}
 }
 
 // The states of a gate, as they stand in the KV.
@@ -228,17 +206,19 @@ const (
 )
 
 // gateState is a value of the KV: state, awake time in nanoseconds (negative
-// where it could not be read) and, for a claim, the claimer's identity.
+// where it could not be read) and, for a claim, an ID of the run, which is never
+// used twice, and the claimer's identity.
 type gateState struct {
 	state   string
 	awake   time.Duration
+	run     string
 	claimer liveness.Identity
 }
 
 func (s gateState) String() string {
 	text := s.state + " " + strconv.FormatInt(int64(s.awake), 10)
 	if s.state == gateClaimed {
-		text += " " + s.claimer.String()
+		text += " " + s.run + " " + s.claimer.String()
 	}
 	return text
 }
@@ -255,6 +235,7 @@ func parseGateState(text string) (gateState, bool) {
 	case gateOpen, gateDone:
 		return state, true
 	case gateClaimed:
+		state.run, rest, _ = strings.Cut(rest, " ")
 		state.claimer, err = liveness.Parse(rest)
 		return state, err == nil && !state.claimer.IsZero()
 	default:

@@ -115,14 +115,15 @@ func TestWhatAKVMayHold(t *testing.T) {
 		{"open", "open 5", true},
 		{"done", "done 5", false},
 		{"claimed by nobody", "claimed 5", true},
-		{"claimed by an empty identity", "claimed 5 ", true},
-		{"claimed by garbage", "claimed 5 garbage", true},
-		{"claimed by one who lives", "claimed 5 " + alive.String(), false},
-		{"claimed by one who is dead", "claimed 5 " + dead.String(), true},
+		{"claimed by no run", "claimed 5 " + alive.String(), true},
+		{"claimed by an empty identity", "claimed 5 run ", true},
+		{"claimed by garbage", "claimed 5 run garbage", true},
+		{"claimed by one who lives", "claimed 5 run " + alive.String(), false},
+		{"claimed by one who is dead", "claimed 5 run " + dead.String(), true},
 		{"done, with a field of a newer version", "done 5 by=somebody", false},
 		{"a state of a newer version", "paused 5", true},
-		{"a claim with a field of a newer version", "claimed 5 " + alive.String() + " color=red", false},
-		{"a claim by an identity of a newer version", "claimed 5 rollcall2 pid=7", true},
+		{"a claim with a field of a newer version", "claimed 5 run " + alive.String() + " color=red", false},
+		{"a claim by an identity of a newer version", "claimed 5 run rollcall2 pid=7", true},
 	} {
 		c.Run(test.name, func(c *qt.C) {
 			runs(c, newGate(w, &cell{value: test.value}), test.run)
