@@ -31,5 +31,8 @@ func parseUUID(text []byte, length int) (uuid.UUID, bool) {
 		return uuid.Nil, false
 	}
 	id, err := uuid.ParseBytes(text)
-	return id, err == nil && id != uuid.Nil
+	if err != nil {
+		return uuid.Nil, false // ParseBytes returns what it has read so far
+	}
+	return id, id != uuid.Nil
 }

@@ -1,6 +1,7 @@
 package bootid_test
 
 import (
+	"bytes"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
@@ -121,4 +122,20 @@ func TestMachineIsAKeyedHash(t *testing.T) {
 	mac := hmac.New(sha256.New, key)
 	mac.Write(application)
 	c.Check(hashed, qt.Equals, hex.EncodeToString(mac.Sum(nil))[:32])
+}
+
+func FuzzUUID(f *testing.F) {
+	f.Add([]byte(boot1+"\n"), 36)
+	f.Add([]byte(machineA), 32)
+	f.Add([]byte("uninitialized\n"), 32)
+	f.Add([]byte("{"+boot1[:34]+"}"), 36)
+	f.Fuzz(func(t *testing.T, text []byte, length int) {
+		id, ok := bootid.ParseUUID(text, length)
+		if ok == (id == uuid.Nil) {
+			t.Fatalf("%q: %v, %t", text, id, ok)
+		}
+		if ok && len(bytes.TrimSuffix(text, []byte("\n"))) != length {
+			t.Fatalf("%q of length %d: %v", text, length, id)
+		}
+	})
 }

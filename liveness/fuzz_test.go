@@ -2,6 +2,7 @@ package liveness_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"strings"
 	"testing"
 
@@ -31,6 +32,21 @@ func FuzzParse(f *testing.F) {
 		}
 		if again.String() != written {
 			t.Fatalf("Parse(%q) wrote %q, then %q", text, written, again)
+		}
+		quoted, err := json.Marshal(id)
+		if err != nil {
+			t.Fatalf("%q: %v", written, err)
+		}
+		var unquoted, scanned liveness.Identity
+		if err := json.Unmarshal(quoted, &unquoted); err != nil || unquoted != id {
+			t.Fatalf("%q became %s, which is %v, %v", written, quoted, unquoted, err)
+		}
+		value, err := id.Value()
+		if err != nil {
+			t.Fatalf("%q: %v", written, err)
+		}
+		if err := scanned.Scan(value); err != nil || scanned != id {
+			t.Fatalf("%q became %v, which is %v, %v", written, value, scanned, err)
 		}
 		if marshalled, err := id.MarshalText(); err != nil || string(marshalled) != written {
 			t.Fatalf("Parse(%q).MarshalText() = %q, %v", text, marshalled, err)
@@ -74,14 +90,38 @@ func FuzzMarker(f *testing.F) {
 }
 
 func FuzzMountinfo(f *testing.F) {
-	f.Add(mountinfo, "/proc")
-	f.Add(mountinfo, "/host proc")
-	f.Add(mountinfo, "/srv")
-	f.Add(`1 2 0:3 / /a\040\134 rw - proc proc rw,hidepid=2`, `/a \`)
-	f.Fuzz(func(t *testing.T, text, dir string) {
-		options, ok := liveness.ProcMountOptions(text, dir)
-		if ok && (!strings.Contains(text, options) || !strings.Contains(text, "proc")) {
-			t.Fatalf("%q in %q: %q", dir, text, options)
+	f.Add(mountinfo, "22")
+	f.Add(mountinfo, "80")
+	f.Add(mountinfo, "23")
+	f.Add(`1 2 0:3 / /a\040\134 rw - proc proc rw,hidepid=2`, "1")
+	f.Fuzz(func(t *testing.T, text, id string) {
+		options, ok := liveness.ProcMountOptions(text, id)
+		if ok && (id == "" || !strings.Contains(text, options) || !strings.Contains(text, "proc")) {
+			t.Fatalf("%q in %q: %q", id, text, options)
+		}
+	})
+}
+
+func FuzzStatusField(f *testing.F) {
+	f.Add([]byte(status), "Tgid")
+	f.Add([]byte(status), "NSpid")
+	f.Add([]byte("mnt_id:\t21\n"), "mnt_id")
+	f.Fuzz(func(t *testing.T, text []byte, field string) {
+		value, ok := liveness.StatusField(text, field)
+		if ok && !bytes.Contains(text, []byte(field+":")) || !bytes.Contains(text, []byte(value)) {
+			t.Fatalf("%q in %q: %q", field, text, value)
+		}
+	})
+}
+
+func FuzzNamespaceLink(f *testing.F) {
+	f.Add("pid:[4026531836]")
+	f.Add("time:[4026531834]")
+	f.Add("pid:[0]")
+	f.Fuzz(func(t *testing.T, target string) {
+		inode, err := liveness.ParseNamespaceLink(target, nil)
+		if (inode == 0) != (err != nil) {
+			t.Fatalf("%q: %d, %v", target, inode, err)
 		}
 	})
 }

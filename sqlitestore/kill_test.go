@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -29,8 +30,8 @@ const killsVariable = "ROLLCALL_KILLS"
 type oneByOne struct{ lifecycle.Store }
 
 // killedRole cleans a file once per boot. Its arguments are the file, the name
-// of the gate, "batch" or "single", and the number of stops in the midst of
-// which it kills itself.
+// of the gate, "batch" or "single", the number of stops in the midst of which it
+// kills itself, and "alone" if no other is at it.
 func killedRole(args []string) error {
 	stops, err := strconv.Atoi(args[3])
 	if err != nil {
@@ -65,7 +66,7 @@ func killedRole(args []string) error {
 		cleaner.Store = oneByOne{store}
 	}
 	report, err := cleaner.CleanOncePerBoot(context.Background(), &lifecycle.BootGate{KV: store.Gate(), Name: args[1]})
-	if err == nil && report.GateClosed {
+	if err == nil && report.GateClosed && args[4] == "alone" {
 		err = fmt.Errorf("the gate was closed before a pass was complete")
 	}
 	return err
@@ -92,13 +93,31 @@ func addDead(t testing.TB, db *sql.DB, prefix string, n int) []string {
 // in the file, and starts the next one on it until one completes its pass.
 func TestCleanersAreKilledAtAnyInstant(t *testing.T) {
 	t.Parallel()
-	c := qt.New(t)
-	kills := 60
-	if text := os.Getenv(killsVariable); text != "" {
-		var err error
-		kills, err = strconv.Atoi(text)
-		c.Assert(err, qt.IsNil)
+	killAndCheck(t, kills(t), 1)
+}
+
+// TestSeveralCleanersAreKilledAtOnce does so to several that are at one file:
+// whoever is left, or comes next, takes over from the one that had claimed the
+// gate.
+func TestSeveralCleanersAreKilledAtOnce(t *testing.T) {
+	t.Parallel()
+	killAndCheck(t, kills(t)/2, 4)
+}
+
+// kills is how many cleaners a test kills.
+func kills(t *testing.T) int {
+	text := os.Getenv(killsVariable)
+	if text == "" {
+		return 60
 	}
+	n, err := strconv.Atoi(text)
+	qt.Assert(t, err, qt.IsNil)
+	return n
+}
+
+// killAndCheck starts some cleaners at a time until enough were killed.
+func killAndCheck(t *testing.T, kills, together int) {
+	c := qt.New(t)
 	k := &killing{T: t, path: filepath.Join(t.TempDir(), "state.db"), longest: 20 * time.Millisecond}
 	s := newSubject(t, k.path)
 	dead := fillMixed(t, s.Store, 10)
@@ -113,7 +132,7 @@ func TestCleanersAreKilledAtAnyInstant(t *testing.T) {
 		maps.Copy(rows, dump(t, db))
 		c.Assert(db.Close(), qt.IsNil)
 		for completed := false; !completed; {
-			completed = k.run(prefix)
+			completed = k.run(prefix, together)
 		}
 	}
 	assertCleaned(t, k.path, dead, rows)
@@ -121,38 +140,61 @@ func TestCleanersAreKilledAtAnyInstant(t *testing.T) {
 		k.byTime+k.byStop, k.byTime, k.byStop, k.before, k.within, k.after, rounds, len(dead))
 }
 
-// killing is the state of TestCleanersAreKilledAtAnyInstant.
+// killing is the state of killAndCheck.
 type killing struct {
 	*testing.T
-	path                  string
+	path string
+
+	mu                    sync.Mutex
 	longest               time.Duration // until a kill by time
 	byTime, byStop        int
 	before, within, after int // of the kills, by how much of the pass was done
 }
 
-// run starts a cleaner that may be killed, and reports whether its pass was
-// completed: it may have been killed after that.
-func (k *killing) run(gate string) (completed bool) {
-	c := qt.New(k)
-	mode := []string{"batch", "single"}[rand.N(2)]
-	stops, byTime := 0, rand.N(2) == 0
-	if !byTime {
-		stops = 1 + rand.N(250) // sometimes more than there are
+// run starts some cleaners that may be killed, and reports whether a pass was
+// completed: that one may have been killed after it.
+func (k *killing) run(gate string, together int) (completed bool) {
+	how := "alone"
+	if together > 1 {
+		how = "together"
 	}
-	p := start(k, nil, "killed", k.path, gate, mode, strconv.Itoa(stops))
+	killed := make([]bool, together)
+	var wg sync.WaitGroup
+	for i := range together {
+		mode := []string{"batch", "single"}[rand.N(2)]
+		stops, byTime := 0, rand.N(2) == 0
+		if !byTime {
+			stops = 1 + rand.N(250) // sometimes more than there are
+		}
+		p := start(k, nil, "killed", k.path, gate, mode, strconv.Itoa(stops), how)
+		wg.Go(func() { killed[i] = k.kill(p, byTime) })
+	}
+	wg.Wait()
+	return k.check(gate, slices.Contains(killed, true), together)
+}
+
+// kill kills a cleaner at some time, or waits for it, and reports whether it
+// was killed.
+func (k *killing) kill(p *child, byTime bool) (killed bool) {
+	c := qt.New(k)
 	_, err := io.ReadFull(p.stdout, make([]byte, 1))
-	c.Assert(err, qt.IsNil, qt.Commentf("%s", &p.stderr))
+	c.Check(err, qt.IsNil, qt.Commentf("%s", &p.stderr))
+	k.mu.Lock()
+	longest := k.longest
+	k.mu.Unlock()
 	began := time.Now()
 	if byTime {
-		for limit := rand.N(k.longest); time.Since(began) < limit; {
+		for limit := rand.N(longest); time.Since(began) < limit; {
 			runtime.Gosched()
 		}
 		_ = p.Process.Kill()
 	}
 	_, err = io.ReadAll(p.stdout)
-	c.Assert(err, qt.IsNil)
+	c.Check(err, qt.IsNil)
 	err = p.Wait()
-	c.Assert(p.stderr.String(), qt.Equals, "")
+	c.Check(p.stderr.String(), qt.Equals, "")
+	k.mu.Lock()
+	defer k.mu.Unlock()
 	switch {
 	case err == nil:
 		k.longest = min(max(k.longest, time.Since(began)), time.Second)
@@ -161,12 +203,12 @@ func (k *killing) run(gate string) (completed bool) {
 	default:
 		k.byStop++
 	}
-	return k.check(gate, err != nil)
+	return err != nil
 }
 
-// check checks the file after the end of a cleaner, and reports whether its
+// check checks the file after the end of some cleaners, and reports whether a
 // pass was completed.
-func (k *killing) check(gate string, killed bool) (completed bool) {
+func (k *killing) check(gate string, killed bool, together int) (completed bool) {
 	c := qt.New(k)
 	db := openDB(k, k.path)
 	defer db.Close()
@@ -180,8 +222,9 @@ func (k *killing) check(gate string, killed bool) (completed bool) {
 		c.Assert(left, qt.Equals, "0", comment)
 	}
 	switch {
-	case !killed:
+	case !killed && together == 1:
 		c.Assert(completed, qt.IsTrue, comment)
+	case !killed: // they may all have found the gate claimed by the one that was killed last
 	case left == "200":
 		k.before++
 	case left == "0":

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"strconv"
 	"testing"
 
 	qt "github.com/frankban/quicktest"
@@ -124,8 +125,24 @@ func assertCleaned(t *testing.T, path string, dead []string, before map[string]s
 	c.Assert(value(t, s.db, `PRAGMA integrity_check`), qt.Equals, "ok")
 }
 
+// roundsVariable is how often TestAfterARebootOneOfManyProcessesCleans does it,
+// once without it.
+const roundsVariable = "ROLLCALL_ROUNDS"
+
 func TestAfterARebootOneOfManyProcessesCleans(t *testing.T) {
 	t.Parallel()
+	rounds := 1
+	if text := os.Getenv(roundsVariable); text != "" {
+		var err error
+		rounds, err = strconv.Atoi(text)
+		qt.Assert(t, err, qt.IsNil)
+	}
+	for range rounds {
+		oneOfManyProcessesCleans(t)
+	}
+}
+
+func oneOfManyProcessesCleans(t *testing.T) {
 	c := qt.New(t)
 	path := filepath.Join(t.TempDir(), "state.db")
 	s := newSubject(t, path)
