@@ -298,3 +298,50 @@ lifecycle: clean ended early: store is unavailable: database is locked`)
 	c.Assert(err, qt.ErrorIs, lifecycle.ErrUnavailable)
 	c.Assert([]int{report.Examined, report.Stopped, report.Failed}, qt.DeepEquals, []int{2, 1, 1})
 }
+
+// A record that changed is read once more, and that may fail.
+func TestARecordThatCannotBeReadAgainIsAnErrorAndLeavesTheGateOpen(t *testing.T) {
+	t.Parallel()
+	c := qt.New(t)
+	w := livenesstest.New()
+	changing, other := newDead(w, "changing"), newDead(w, "other")
+	for _, test := range []struct {
+		name   string
+		second []yielded
+		want   string
+	}{
+		{"named", []yielded{{changing, errDisk}, {other, errDisk}}, `lifecycle: read record "changing": disk on fire`},
+		{"nameless", []yielded{{lifecycle.Record{}, errDisk}}, `lifecycle: read record "changing": disk on fire`},
+		{"of another record", []yielded{{other, errDisk}, {changing, nil}}, ""},
+	} {
+		c.Run(test.name, func(c *qt.C) {
+			store := yielding(changing)
+			store.onStop = func(context.Context, lifecycle.Record, lifecycle.Cause) (lifecycle.Outcome, error) {
+				if store.yields = test.second; len(store.yields) > 0 && store.yields[len(store.yields)-1].err == nil {
+					store.onStop = nil
+				}
+				return 0, lifecycle.ErrChanged
+			}
+			kv := newKV()
+			report, err := newCleaner(w, store).CleanOncePerBoot(c.Context(), newGate(w, kv))
+			if test.want == "" {
+				c.Assert(err, qt.IsNil)
+				c.Assert([]int{report.Examined, report.Stopped}, qt.DeepEquals, []int{1, 1})
+				return
+			}
+			c.Assert(err, qt.ErrorMatches, test.want)
+			c.Assert([]int{report.Examined, report.Failed}, qt.DeepEquals, []int{1, 1})
+			runs(c, newGate(w, kv), true)
+		})
+	}
+}
+
+func TestACancelledPassMatchesItsContextWhateverTheCause(t *testing.T) {
+	t.Parallel()
+	c := qt.New(t)
+	w := livenesstest.New()
+	ctx, cancel := context.WithCancelCause(c.Context())
+	cancel(errDisk)
+	_, err := newCleaner(w, yielding(newDead(w, "a"))).Clean(ctx)
+	c.Assert(err, qt.ErrorIs, context.Canceled)
+}

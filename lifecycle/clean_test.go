@@ -39,7 +39,7 @@ func TestCleanStopsWhatIsGoneAndKeepsTheRest(t *testing.T) {
 	c.Assert(report.Skipped, qt.Equals, 1)
 	c.Assert(report.StoppedBy, qt.DeepEquals, map[string]int{"exit:reboot": 1, "exit:died": 1})
 	c.Assert(report.KeptBy, qt.DeepEquals, map[string]int{"alive": 1, "at_rest": 1})
-	c.Assert(report.Took > 0, qt.IsTrue)
+	c.Assert(report.Took >= 0, qt.IsTrue) // some clocks stand still for milliseconds
 	c.Assert(report.GateClosed || report.DryRun, qt.IsFalse)
 	c.Assert(report.Stops, qt.HasLen, 2)
 	c.Assert(report.Stops[0].Record.Name, qt.Equals, "old")

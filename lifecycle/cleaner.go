@@ -107,6 +107,12 @@ func (c Cleaner) Clean(ctx context.Context) (Report, error) {
 	p.ctx, p.end = context.WithCancelCause(ctx)
 	defer p.end(nil)
 	p.run()
+	switch err := ctx.Err(); {
+	case err != nil:
+		p.errs.end = fmt.Errorf("lifecycle: clean ended early: %w", err)
+	case p.ctx.Err() != nil:
+		p.errs.end = fmt.Errorf("lifecycle: clean ended early: %w", context.Cause(p.ctx))
+	}
 	p.report.Took = time.Since(started)
 	if c.OnProgress != nil {
 		c.OnProgress(Progress{p.report.Examined, p.report.Stopped})
@@ -191,6 +197,8 @@ type pass struct {
 	// changed are the incarnations by name that changed while they were
 	// judged; nil in the second round, which is about them.
 	changed map[string]string
+	// unread is an error of the second round that may be about any of them.
+	unread error
 }
 
 // work is one record on its way through a pass.
@@ -208,19 +216,29 @@ func (p *pass) run() {
 	if again := p.changed; len(again) > 0 && p.ctx.Err() == nil {
 		p.changed = nil
 		p.round(func(record Record) bool {
-			if incarnation, ok := again[record.Name]; !ok || incarnation != record.Incarnation {
-				return false
+			incarnation, ok := again[record.Name]
+			ok = ok && incarnation == record.Incarnation
+			if ok {
+				delete(again, record.Name)
 			}
-			delete(again, record.Name)
-			return true
+			return ok
 		})
-		if p.ctx.Err() == nil { // those that are left were stopped meanwhile
-			p.report.Examined += len(again)
-			p.report.AlreadyStopped += len(again)
+		if p.ctx.Err() == nil {
+			p.leftOver(again)
 		}
 	}
-	if p.ctx.Err() != nil {
-		p.errs.end = fmt.Errorf("lifecycle: clean ended early: %w", context.Cause(p.ctx))
+}
+
+// leftOver accounts for the records that changed and did not come again: they
+// were stopped meanwhile, unless not all could be read.
+func (p *pass) leftOver(again map[string]string) {
+	p.report.Examined += len(again)
+	if p.unread == nil {
+		p.report.AlreadyStopped += len(again)
+		return
+	}
+	for name, incarnation := range again {
+		p.fail(Record{Name: name, Incarnation: incarnation}, "read", p.unread)
 	}
 }
 
@@ -235,13 +253,15 @@ func (p *pass) round(wanted func(Record) bool) {
 		if p.ctx.Err() != nil {
 			break
 		}
-		switch {
-		case err == nil && wanted(record):
+		switch want := wanted(record); {
+		case want && err == nil:
 			works = append(works, work{record: record})
-		case err != nil && p.changed != nil: // the second round would only say it again
+		case want:
 			p.report.Examined++
 			p.fail(record, "read", err)
-		}
+		case err != nil && record.Name == "":
+			p.unread = err
+		} // the second round would only say again what the first one said of others
 		if len(works) == size {
 			p.do(works)
 			works = works[:0]

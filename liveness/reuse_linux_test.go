@@ -62,7 +62,9 @@ func TestPIDReusedWithinATickIsAnotherProcess(t *testing.T) {
 	}
 	t.Logf("%d PIDs reused, %d of them within the tick of the dead process's start: with pidfs none was called alive, by the start stamp alone %d",
 		reused, sameTick, confused)
-	c.Assert(sameTick >= wanted || reused >= most/2, qt.IsTrue, qt.Commentf("PIDs could not be reused often enough"))
+	if sameTick < wanted {
+		proctest.Skip(t, "only %d of %d reused PIDs were so within a tick", sameTick, reused)
+	}
 }
 
 func wantReused(c *qt.C, system liveness.Liveness, id liveness.Identity) {

@@ -131,34 +131,38 @@ func viewOf(root string, own procView) (procView, error) {
 	if view.dir, err = os.OpenRoot(root); err != nil {
 		return procView{}, err
 	}
-	view.boot = view.bootOf(own.boot)
-	view.foreignBoot = view.boot.Machine == ""
-	if view.namespace.PID, err = parseNamespaceLink(view.dir.Readlink("1/ns/pid")); err != nil {
-		view.namespaceErr = err
+	boot, bootErr := view.bootOf(own.boot)
+	namespace, namespaceErr := parseNamespaceLink(view.dir.Readlink("1/ns/pid"))
+	first, statErr := view.readStat(1)
+	for _, err := range []error{bootErr, namespaceErr, statErr} {
+		if exhausted.Is(err) {
+			_ = view.dir.Close()
+			return procView{}, err
+		}
 	}
+	view.boot, view.foreignBoot = boot, boot.Machine == ""
+	view.namespace.PID, view.namespaceErr = namespace, namespaceErr
 	view.namespace.Time = own.namespace.Time // stamps are shifted by the reader's
-	if stat, err := view.readStat(1); err == nil {
-		view.namespace.InitStart = stat.start
-	}
+	view.namespace.InitStart = first.start
 	return view, nil
 }
 
 // bootOf reads the boot ID that the procfs shows. The machine is known to be
 // ours if the boot is; a container may have been given other IDs. A subset=pid
 // mount has no boot ID.
-func (v *procView) bootOf(own bootid.ID) bootid.ID {
+func (v *procView) bootOf(own bootid.ID) (bootid.ID, error) {
 	text, err := v.dir.ReadFile("sys/kernel/random/boot_id")
 	if err != nil {
-		return bootid.ID{}
+		return bootid.ID{}, err
 	}
 	boot, err := uuid.Parse(strings.TrimSuffix(string(text), "\n"))
 	if err != nil {
-		return bootid.ID{}
+		return bootid.ID{}, err
 	}
 	if boot.String() == own.Boot {
-		return own
+		return own, nil
 	}
-	return bootid.ID{Boot: boot.String(), Quality: bootid.Native}
+	return bootid.ID{Boot: boot.String(), Quality: bootid.Native}, nil
 }
 
 // showsOwnPIDs reports whether the procfs at root counts PIDs as our system
@@ -166,6 +170,9 @@ func (v *procView) bootOf(own bootid.ID) bootid.ID {
 // ours; kernels before 4.1 do not have it (proc_pid_status(5)).
 func showsOwnPIDs(root string) (bool, error) {
 	self, err := os.Readlink(root + "/self")
+	if exhausted.Is(err) {
+		return false, err
+	}
 	if err != nil || self != strconv.Itoa(os.Getpid()) {
 		return false, nil
 	}

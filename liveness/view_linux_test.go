@@ -260,7 +260,7 @@ func TestNamespaceThatHasTheNumberOfAnotherIsNotTakenForIt(t *testing.T) {
 		seen[id.Namespace.PID] = id
 		child.Kill()
 	}
-	t.Log("no number was given twice")
+	proctest.Skip(t, "no number of a namespace was given twice")
 }
 
 // In a new PID namespace without a procfs of its own, /proc shows the PIDs of

@@ -25,7 +25,7 @@ const far = 20 * time.Second
 // end is called. The host has set a busy timeout of its own.
 func blocked(t *testing.T, s *spy, options sqlitestore.Options) (store *sqlitestore.Store, record lifecycle.Record, end func()) {
 	c := qt.New(t)
-	path := filepath.Join(t.TempDir(), "state.db")
+	path := filepath.Join(tempDir(t), "state.db")
 	s.dsn = dsn(path) + "&_pragma=busy_timeout(600000)"
 	store, err := sqlitestore.New(t.Context(), openSpied(t, s), options)
 	c.Assert(err, qt.IsNil)
@@ -172,7 +172,7 @@ func TestABusyHookIsTriedAgain(t *testing.T) {
 func TestARollbackJournalWorksToo(t *testing.T) {
 	t.Parallel()
 	c := qt.New(t)
-	db, err := sql.Open("sqlite", "file:"+filepath.Join(t.TempDir(), "state.db"))
+	db, err := sql.Open("sqlite", "file:"+filepath.Join(tempDir(t), "state.db"))
 	c.Assert(err, qt.IsNil)
 	defer db.Close()
 	store, err := sqlitestore.New(t.Context(), db, sqlitestore.Options{})
@@ -219,7 +219,7 @@ func TestARollbackJournalWorksToo(t *testing.T) {
 func TestTheGateIsReadAsSoonAsAnExclusiveLockEnds(t *testing.T) {
 	t.Parallel()
 	c := qt.New(t)
-	s := &spy{dsn: "file:" + filepath.Join(t.TempDir(), "state.db")}
+	s := &spy{dsn: "file:" + filepath.Join(tempDir(t), "state.db")}
 	store, err := sqlitestore.New(t.Context(), openSpied(t, s), sqlitestore.Options{BusyTimeout: far})
 	c.Assert(err, qt.IsNil)
 	_, err = store.Gate().CompareAndSwap(t.Context(), "key", "", "value")
@@ -252,7 +252,7 @@ func TestTheGateIsReadAsSoonAsAnExclusiveLockEnds(t *testing.T) {
 func TestALockedDatabaseEndsThePassAfterOneTimeout(t *testing.T) {
 	t.Parallel()
 	c := qt.New(t)
-	path := filepath.Join(t.TempDir(), "state.db")
+	path := filepath.Join(tempDir(t), "state.db")
 	s := &spy{dsn: dsn(path)}
 	store, err := sqlitestore.New(t.Context(), openSpied(t, s), sqlitestore.Options{BusyTimeout: time.Nanosecond})
 	c.Assert(err, qt.IsNil)

@@ -118,7 +118,7 @@ func TestConnectionsAreLeftAsTheyWere(t *testing.T) {
 		t.Run(test.want, func(t *testing.T) {
 			t.Parallel()
 			c := qt.New(t)
-			s := &spy{dsn: "file:" + filepath.Join(t.TempDir(), "state.db") + "?" + test.query}
+			s := &spy{dsn: "file:" + filepath.Join(tempDir(t), "state.db") + "?" + test.query}
 			db := openSpied(t, s)
 			store, err := sqlitestore.New(t.Context(), db, sqlitestore.Options{OnStop: refuse})
 			c.Assert(err, qt.IsNil)
@@ -147,7 +147,7 @@ func TestWhatIsAcknowledgedIsOnTheDisk(t *testing.T) {
 		t.Run(host.synchronous, func(t *testing.T) {
 			t.Parallel()
 			c := qt.New(t)
-			s := &spy{dsn: dsn(filepath.Join(t.TempDir(), "state.db")) + "&_pragma=synchronous(" + host.synchronous + ")"}
+			s := &spy{dsn: dsn(filepath.Join(tempDir(t), "state.db")) + "&_pragma=synchronous(" + host.synchronous + ")"}
 			var levels []any
 			s.before = func(conn driver.Conn, query string) error {
 				if query == "COMMIT" {
@@ -178,7 +178,7 @@ func TestWhatIsAcknowledgedIsOnTheDisk(t *testing.T) {
 func TestAWriteHoldsTheWriteLockBeforeItReads(t *testing.T) {
 	t.Parallel()
 	c := qt.New(t)
-	path := filepath.Join(t.TempDir(), "state.db")
+	path := filepath.Join(tempDir(t), "state.db")
 	other := openDB(t, path)
 	s := &spy{dsn: dsn(path)}
 	store, err := sqlitestore.New(t.Context(), openSpied(t, s), sqlitestore.Options{})
@@ -209,7 +209,7 @@ func TestOneConnectionServesAnIterationThatStops(t *testing.T) {
 			t.Parallel()
 			c := qt.New(t)
 			if name == "file" {
-				name = dsn(filepath.Join(t.TempDir(), "state.db"))
+				name = dsn(filepath.Join(tempDir(t), "state.db"))
 			}
 			db, err := sql.Open("sqlite", name)
 			c.Assert(err, qt.IsNil)
@@ -246,7 +246,7 @@ func TestAHostsOwnTransactionIsNotRolledBack(t *testing.T) {
 
 func hostsOwnTransactionIsNotRolledBack(t *testing.T, pragma string) {
 	c := qt.New(t)
-	db, err := sql.Open("sqlite", dsn(filepath.Join(t.TempDir(), "state.db"))+pragma)
+	db, err := sql.Open("sqlite", dsn(filepath.Join(tempDir(t), "state.db"))+pragma)
 	c.Assert(err, qt.IsNil)
 	defer db.Close()
 	db.SetMaxOpenConns(1)

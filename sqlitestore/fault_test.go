@@ -40,7 +40,7 @@ func TestAnOperationIsWholeOrUndoneWhereverItFails(t *testing.T) {
 			t.Run(op.name+" "+fault.name, func(t *testing.T) {
 				t.Parallel()
 				c := qt.New(t)
-				path := filepath.Join(t.TempDir(), "state.db")
+				path := filepath.Join(tempDir(t), "state.db")
 				s := &spy{dsn: dsn(path) + "&_pragma=synchronous(OFF)&_pragma=busy_timeout(99)"}
 				db := openSpied(t, s)
 				store, err := sqlitestore.New(t.Context(), db, sqlitestore.Options{OnStop: refuse})
@@ -89,7 +89,7 @@ func TestAnOperationIsWholeOrUndoneWhereverItFails(t *testing.T) {
 func TestAConnectionThatStaysInItsTransactionIsThrownAway(t *testing.T) {
 	t.Parallel()
 	c := qt.New(t)
-	s := &spy{dsn: dsn(filepath.Join(t.TempDir(), "state.db"))}
+	s := &spy{dsn: dsn(filepath.Join(tempDir(t), "state.db"))}
 	db := openSpied(t, s)
 	store, err := sqlitestore.New(t.Context(), db, sqlitestore.Options{OnStop: refuse})
 	c.Assert(err, qt.IsNil)
@@ -118,7 +118,7 @@ func TestAConnectionWhoseSettingsCannotBePutBackIsThrownAway(t *testing.T) {
 		t.Run(setting, func(t *testing.T) {
 			t.Parallel()
 			c := qt.New(t)
-			s := &spy{dsn: dsn(filepath.Join(t.TempDir(), "state.db")) + "&_pragma=synchronous(NORMAL)&_pragma=busy_timeout(99)"}
+			s := &spy{dsn: dsn(filepath.Join(tempDir(t), "state.db")) + "&_pragma=synchronous(NORMAL)&_pragma=busy_timeout(99)"}
 			db := openSpied(t, s)
 			store, err := sqlitestore.New(t.Context(), db, sqlitestore.Options{})
 			c.Assert(err, qt.IsNil)
@@ -163,7 +163,7 @@ func TestADatabaseInMemoryOutlivesATransactionThatEndedByItself(t *testing.T) {
 func TestACancelledNewDoesNotTalkOfForeignTables(t *testing.T) {
 	t.Parallel()
 	c := qt.New(t)
-	s := &spy{dsn: dsn(filepath.Join(t.TempDir(), "state.db"))}
+	s := &spy{dsn: dsn(filepath.Join(tempDir(t), "state.db"))}
 	db := openSpied(t, s)
 	_, err := sqlitestore.New(t.Context(), db, sqlitestore.Options{})
 	c.Assert(err, qt.IsNil)

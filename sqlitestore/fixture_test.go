@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -42,6 +44,23 @@ func before(t testing.TB) liveness.Identity {
 	id := self(t)
 	id.Boot = bootid.ID{Machine: id.Boot.Machine, Boot: "6ba7b810-9dad-11d1-80b4-00c04fd430c8", Quality: bootid.Native}
 	return id
+}
+
+// tempDir is t.TempDir, which fails under Wine where a file was open: Wine 8
+// cannot remove it in the way that Go asks for.
+func tempDir(t testing.TB) string {
+	t.Helper()
+	if runtime.GOOS != "windows" {
+		return t.TempDir()
+	}
+	dir, err := os.MkdirTemp("", "")
+	qt.New(t).Assert(err, qt.IsNil)
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Logf("left behind: %v", err)
+		}
+	})
+	return dir
 }
 
 // running is a record in phase Running.

@@ -162,7 +162,7 @@ func TestAFileThatCannotBeWrittenIsReadAndLosesNothing(t *testing.T) {
 		t.Run(query, func(t *testing.T) {
 			t.Parallel()
 			c := qt.New(t)
-			path := filepath.Join(t.TempDir(), "state.db")
+			path := filepath.Join(tempDir(t), "state.db")
 			writable, err := sql.Open("sqlite", "file:"+path)
 			c.Assert(err, qt.IsNil)
 			defer writable.Close()

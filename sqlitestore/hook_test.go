@@ -129,7 +129,7 @@ func TestACleaningPassStopsAllButTheRefused(t *testing.T) {
 func TestAHookThatPanicsLeavesNoTransactionBehind(t *testing.T) {
 	t.Parallel()
 	c := qt.New(t)
-	s := &spy{dsn: dsn(filepath.Join(t.TempDir(), "state.db"))}
+	s := &spy{dsn: dsn(filepath.Join(tempDir(t), "state.db"))}
 	db := openSpied(t, s)
 	store, err := sqlitestore.New(t.Context(), db, sqlitestore.Options{
 		OnStop: func(context.Context, sqlitestore.Tx, lifecycle.Event) error { panic("in the hook") },

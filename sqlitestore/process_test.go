@@ -144,7 +144,7 @@ func TestAfterARebootOneOfManyProcessesCleans(t *testing.T) {
 
 func oneOfManyProcessesCleans(t *testing.T) {
 	c := qt.New(t)
-	path := filepath.Join(t.TempDir(), "state.db")
+	path := filepath.Join(tempDir(t), "state.db")
 	s := newSubject(t, path)
 	dead := fillMixed(t, s.Store, 100)
 	before := dump(t, s.db)
@@ -167,7 +167,7 @@ func oneOfManyProcessesCleans(t *testing.T) {
 func TestManyProcessesThatCleanAtOnceStopEachRecordOnce(t *testing.T) {
 	t.Parallel()
 	c := qt.New(t)
-	path := filepath.Join(t.TempDir(), "state.db")
+	path := filepath.Join(tempDir(t), "state.db")
 	s := newSubject(t, path)
 	dead := fillMixed(t, s.Store, 400)
 	before := dump(t, s.db)

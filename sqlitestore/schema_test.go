@@ -49,7 +49,7 @@ func TestManyProcessesMakeTheTablesOfANewFileAtOnce(t *testing.T) {
 	t.Parallel()
 	c := qt.New(t)
 	const n = 20
-	path := filepath.Join(t.TempDir(), "state.db")
+	path := filepath.Join(tempDir(t), "state.db")
 	gun, trigger, err := os.Pipe()
 	c.Assert(err, qt.IsNil)
 	defer gun.Close()
@@ -73,7 +73,7 @@ func TestManyHandlesMakeTheTablesOfANewFileAtOnce(t *testing.T) {
 		t.Run(mode, func(t *testing.T) {
 			t.Parallel()
 			c := qt.New(t)
-			path := filepath.Join(t.TempDir(), "state.db")
+			path := filepath.Join(tempDir(t), "state.db")
 			errs := make([]error, 20)
 			var wg sync.WaitGroup
 			for i := range errs {
@@ -98,7 +98,7 @@ func TestStoresWithTwoPrefixesAreIndependent(t *testing.T) {
 	t.Parallel()
 	c := qt.New(t)
 	ctx := t.Context()
-	db := openDB(t, filepath.Join(t.TempDir(), "state.db"))
+	db := openDB(t, filepath.Join(tempDir(t), "state.db"))
 	// The second prefix holds the default one, and starts with the first.
 	one, err := sqlitestore.New(ctx, db, sqlitestore.Options{Prefix: "app"})
 	c.Assert(err, qt.IsNil)
@@ -130,7 +130,7 @@ func TestStoresWithTwoPrefixesAreIndependent(t *testing.T) {
 func TestNewRefusesOptionsItCannotServe(t *testing.T) {
 	t.Parallel()
 	c := qt.New(t)
-	db := openDB(t, filepath.Join(t.TempDir(), "state.db"))
+	db := openDB(t, filepath.Join(tempDir(t), "state.db"))
 	for _, prefix := range []string{"1a", "a-b", "a b", "a;b", "ä", "a'", `a"`, "a.b", "a\x00", "sqlite_", "SQLite_x"} {
 		_, err := sqlitestore.New(t.Context(), db, sqlitestore.Options{Prefix: prefix})
 		c.Assert(err, qt.ErrorIs, sqlitestore.ErrInvalidOptions, qt.Commentf("%q", prefix))
@@ -163,7 +163,7 @@ func TestNewLeavesTablesAloneThatAreNotItsOwn(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			c := qt.New(t)
-			path := filepath.Join(t.TempDir(), "state.db")
+			path := filepath.Join(tempDir(t), "state.db")
 			db := openDB(t, path)
 			execSQL(t, db, test.sql)
 			execSQL(t, db, `PRAGMA wal_checkpoint(TRUNCATE)`)
@@ -184,7 +184,7 @@ func TestNewLeavesTablesAloneThatAreNotItsOwn(t *testing.T) {
 func TestAHostMayHaveTablesWithThePrefix(t *testing.T) {
 	t.Parallel()
 	c := qt.New(t)
-	db := openDB(t, filepath.Join(t.TempDir(), "state.db"))
+	db := openDB(t, filepath.Join(tempDir(t), "state.db"))
 	execSQL(t, db, `CREATE TABLE rollcall_settings (a); CREATE VIEW rollcall_record AS SELECT 1 AS a`)
 	for range 2 {
 		store, err := sqlitestore.New(t.Context(), db, sqlitestore.Options{})
@@ -195,7 +195,7 @@ func TestAHostMayHaveTablesWithThePrefix(t *testing.T) {
 
 func TestNewSaysWhatIsWrongWithAFile(t *testing.T) {
 	t.Parallel()
-	full := filepath.Join(t.TempDir(), "full.db")
+	full := filepath.Join(tempDir(t), "full.db")
 	db := openDB(t, full)
 	_, err := sqlitestore.New(t.Context(), db, sqlitestore.Options{})
 	qt.New(t).Assert(err, qt.IsNil)
@@ -218,7 +218,7 @@ func TestNewSaysWhatIsWrongWithAFile(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			c := qt.New(t)
-			path := filepath.Join(t.TempDir(), "state.db")
+			path := filepath.Join(tempDir(t), "state.db")
 			if test.content != nil {
 				c.Assert(os.WriteFile(path, test.content, 0o600), qt.IsNil)
 			}

@@ -16,7 +16,7 @@ import (
 
 // twoHandles opens one file twice, as two processes would.
 func twoHandles(t *testing.T) (here, there *sqlitestore.Store) {
-	path := filepath.Join(t.TempDir(), "state.db")
+	path := filepath.Join(tempDir(t), "state.db")
 	return newSubject(t, path).Store, newSubject(t, path).Store
 }
 
@@ -96,7 +96,7 @@ func TestRecordsAreStoppedOnceThroughManyHandles(t *testing.T) {
 	t.Parallel()
 	c := qt.New(t)
 	const n, cleaners = 100, 4
-	path := filepath.Join(t.TempDir(), "state.db")
+	path := filepath.Join(tempDir(t), "state.db")
 	store := newSubject(t, path).Store
 	var records []lifecycle.Record
 	for i := range n {

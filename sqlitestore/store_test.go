@@ -26,7 +26,7 @@ func openDB(t testing.TB, path string) *sql.DB {
 }
 
 func open(t testing.TB, options sqlitestore.Options) (*sqlitestore.Store, *sql.DB) {
-	db := openDB(t, filepath.Join(t.TempDir(), "state.db"))
+	db := openDB(t, filepath.Join(tempDir(t), "state.db"))
 	store, err := sqlitestore.New(t.Context(), db, options)
 	qt.New(t).Assert(err, qt.IsNil)
 	return store, db
@@ -64,7 +64,7 @@ func (s subject) Reopen(context.Context) (storetest.Subject, error) {
 
 func TestStoreKeepsTheRulesOfItsInterface(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) storetest.Subject {
-		return newSubject(t, filepath.Join(t.TempDir(), "state.db"))
+		return newSubject(t, filepath.Join(tempDir(t), "state.db"))
 	})
 }
 

@@ -48,6 +48,8 @@ func Inside(t *testing.T, namespaces uintptr) bool {
 		t.Errorf("in a process of its own: %v\n%s", err, output)
 	case strings.Contains(string(output), "--- SKIP: "+t.Name()):
 		Skip(t, "in a process of its own:\n%s", output)
+	case !strings.Contains(string(output), "--- PASS: "+t.Name()):
+		t.Errorf("in a process of its own it did not run:\n%s", output)
 	case testing.Verbose():
 		t.Logf("in a process of its own:\n%s", output)
 	}

@@ -174,7 +174,7 @@ func (h *host) check() {
 	h.Assert(db.QueryRowContext(ctx, "PRAGMA integrity_check").Scan(&integrity), qt.IsNil)
 	h.Assert(integrity, qt.Equals, "ok", comment)
 
-	h.compare(store, comment)
+	h.compare(store, db, comment)
 	report, err := lifecycle.Cleaner{Store: store, Liveness: h.world, Clock: h.world}.CleanOncePerBoot(ctx, &lifecycle.BootGate{KV: store.Gate(), Self: h.world.Self})
 	h.Assert(err, qt.IsNil, comment)
 	if h.closed {
@@ -184,13 +184,17 @@ func (h *host) check() {
 	records, err := store.Records(ctx)
 	h.Assert(err, qt.IsNil)
 	h.Assert(records, qt.HasLen, 0, comment)
-	h.compare(store, comment)
+	h.compare(store, db, comment)
 }
 
 // compare checks each incarnation: it is registered, or it has one event and
 // neither row nor binding, and nothing that was acknowledged is missing.
-func (h *host) compare(store *sqlitestore.Store, comment qt.Comment) {
+func (h *host) compare(store *sqlitestore.Store, db *sql.DB, comment qt.Comment) {
 	ctx := h.Context()
+	var orphans int
+	err := db.QueryRowContext(ctx, `SELECT count(*) FROM rollcall_bindings WHERE record NOT IN (SELECT seq FROM rollcall_records)`).Scan(&orphans)
+	h.Assert(err, qt.IsNil)
+	h.Assert(orphans, qt.Equals, 0, comment)
 	records, err := store.Records(ctx)
 	h.Assert(err, qt.IsNil)
 	events, err := store.Events(ctx, 0)

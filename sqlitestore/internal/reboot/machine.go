@@ -3,6 +3,7 @@ package reboot
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -24,13 +25,19 @@ type Machine struct {
 // Running is a machine under power.
 type Running struct {
 	cmd     *exec.Cmd
+	cancel  context.CancelFunc
 	console *bufio.Reader
 	noise   bytes.Buffer // what else came over the console
 }
 
-// Start turns the machine on, with its wall clock set.
-func (m Machine) Start(clock time.Time) (*Running, error) {
-	cmd := exec.Command(m.QEMU,
+// bootTime is how long a machine may be in use between two cuts.
+const bootTime = 5 * time.Minute
+
+// Start turns the machine on, with its wall clock set. It goes off with ctx, and
+// after some minutes.
+func (m Machine) Start(ctx context.Context, clock time.Time) (*Running, error) {
+	ctx, cancel := context.WithTimeout(ctx, bootTime)
+	cmd := exec.CommandContext(ctx, m.QEMU,
 		"-accel", "tcg", "-M", "q35", "-cpu", "max", "-smp", "1", "-m", "256",
 		"-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-serial", "stdio",
 		"-rtc", "base="+clock.UTC().Format("2006-01-02T15:04:05"),
@@ -40,11 +47,16 @@ func (m Machine) Start(clock time.Time) (*Running, error) {
 		"-device", "nvme,drive=d0,serial=x")
 	out, err := cmd.StdoutPipe()
 	if err != nil {
+		cancel()
 		return nil, err
 	}
-	r := &Running{cmd: cmd, console: bufio.NewReader(out)}
+	r := &Running{cmd: cmd, cancel: cancel, console: bufio.NewReader(out)}
 	cmd.Stderr = cmd.Stdout
-	return r, cmd.Start()
+	if err := startDependent(cmd); err != nil {
+		cancel()
+		return nil, err
+	}
+	return r, nil
 }
 
 // Next returns the next line that the guest wrote.
@@ -81,6 +93,7 @@ func (r *Running) Cut() []Line {
 		lines = append(lines, line)
 	}
 	_ = r.cmd.Wait()
+	r.cancel()
 	return lines
 }
 

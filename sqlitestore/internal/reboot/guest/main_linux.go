@@ -73,6 +73,13 @@ func run(ctx context.Context) error {
 	if err := clean(ctx, store); err != nil {
 		return err
 	}
+	var orphans int
+	if err := db.QueryRowContext(ctx, `SELECT count(*) FROM rollcall_bindings`).Scan(&orphans); err != nil {
+		return err
+	}
+	if orphans > 0 { // all records were stopped
+		return fmt.Errorf("%d bindings without a record", orphans)
+	}
 	return work(ctx, store)
 }
 

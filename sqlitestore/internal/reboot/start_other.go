@@ -1,0 +1,7 @@
+//go:build !linux
+
+package reboot
+
+import "os/exec"
+
+func startDependent(cmd *exec.Cmd) error { return cmd.Start() }
