@@ -24,12 +24,18 @@
 //
 //	system           boot ID  start  unique  marker  proven by
 //	Linux >= 6.9     native   yes    yes     yes     tests on real processes, Linux 6.18
-//	Linux before     native   yes    no      yes     the same tests with the unique number switched off
+//	Linux before     native   yes    no      yes     the same tests with the unique number switched off; reboots of Linux 6.1
 //	Android          denied   no     no      yes     type-checked only
+//	Windows          see (1)  yes    see (2) yes     tests on Wine 8; never run on Windows itself
 //	every other      no       no     no      no      type-checked only: verdicts are Unknown
 //
 // Android denies the boot ID to applications, and without it start stamps and
 // unique numbers decide nothing. A process that may read it has all four.
+//
+// (1) Native where two places of Windows agree on its boot counter, otherwise
+// derived from the time at which it started. (2) ProcessStartKey, where Windows
+// gives it. Wine gives neither, so both are written after their documentation
+// and not proven.
 //
 // # Guarantees
 //

@@ -15,8 +15,14 @@
 // container restart end processes without changing the boot ID. Package
 // lifecycle allows for these.
 //
-// Implemented for Linux and Android. On every other system [Current] and
-// [Awake] return an error that matches [errors.ErrUnsupported].
+// On Windows the boot is a counter that lies on the disk: a disk that was
+// restored or cloned repeats it. Where Windows does not tell it, the ID is
+// [Derived] from the time at which the boot began, which a step of the clock
+// moves. Fast startup, which resumes the kernel of the last shutdown, is not
+// expected to change either; this was not tried.
+//
+// Implemented for Linux, Android and Windows. On every other system [Current]
+// and [Awake] return an error that matches [errors.ErrUnsupported].
 //
 // # Errors
 //
@@ -71,8 +77,8 @@ type ID struct {
 	// has none.
 	Machine string
 	// Boot is the boot, in the system's canonical text: on Linux the UUID of
-	// /proc/sys/kernel/random/boot_id (random(4)). It is empty when it could
-	// not be read.
+	// /proc/sys/kernel/random/boot_id (random(4)), on Windows a counter or a
+	// time with a word before it. It is empty when it could not be read.
 	Boot string
 	// Quality is the quality of Boot.
 	Quality Quality
@@ -226,6 +232,11 @@ func (id *ID) UnmarshalText(text []byte) error {
 // Linux and Android: /proc/sys/kernel/random/boot_id, see random(4), and
 // /etc/machine-id, see machine-id(5). Android denies the former to
 // applications since 8.0, and a procfs mounted with subset=pid has none.
+//
+// Windows: BootId, as KUSER_SHARED_DATA and PROCESS_TELEMETRY_ID_INFORMATION
+// have it, if they agree; otherwise BootTime less SleepTimeBias of
+// SYSTEM_TIMEOFDAY_INFORMATION, Derived. The machine is MachineGuid of
+// HKLM\SOFTWARE\Microsoft\Cryptography.
 func Current() (ID, error) {
 	id, err := current()
 	if err != nil {
@@ -244,6 +255,8 @@ func Current() (ID, error) {
 // of one boot agree. The offset is read once per process. It cannot be read
 // where the process has unshared a time namespace for its children before: an
 // error.
+//
+// Windows: QueryUnbiasedInterruptTime.
 func Awake() (time.Duration, error) {
 	d, err := awake()
 	if err != nil {

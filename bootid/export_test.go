@@ -5,4 +5,7 @@ var (
 	ParseMonotonicOffset = parseMonotonicOffset
 	ParseUUID            = parseUUID
 	HashMachine          = hashMachine
+	BootCounter          = bootCounter
+	ParseTimeOfDay       = parseTimeOfDay
+	ParseTelemetryBoot   = parseTelemetryBoot
 )

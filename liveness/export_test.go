@@ -16,6 +16,10 @@ var (
 	JudgeStart         = judgeStart
 	JudgeMarker        = judgeMarker
 	JudgeWindow        = judgeWindow
+	FileTime           = fileTime
+	FindCreateTime     = findCreateTime
+	ParseStartKey      = parseStartKey
+	ParseEnvironment   = parseEnvironment
 )
 
 // NewScope makes the scope of a view.

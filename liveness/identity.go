@@ -36,12 +36,15 @@ type Identity struct {
 	//
 	// Linux: field 22 of /proc/PID/stat, in clock ticks of 10 ms since boot
 	// as the reader's time namespace counts them (proc_pid_stat(5)).
+	// Windows: the creation time of GetProcessTimes, a FILETIME in 100 ns
+	// since 1601; it is not adjusted when the clock is set.
 	Start uint64
 
 	// Unique is a number that the kernel gives to one process only in a boot;
 	// 0 when not recorded.
 	//
 	// Linux 6.9 and later: the inode number of the process's pidfd on pidfs.
+	// Windows: ProcessStartKey, where it is given.
 	Unique uint64
 
 	// Marker is the value of an environment variable that was planted in the

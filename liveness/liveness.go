@@ -49,9 +49,9 @@
 //   - hidepid hides other users' processes from /proc. They are still told
 //     apart where the kernel has pidfs; elsewhere they are Unknown.
 //
-// Implemented for Linux and Android ([Proc]). On every other system captures
-// fail and verdicts are Unknown, both with an error that matches
-// [errors.ErrUnsupported].
+// Implemented for Linux and Android ([Proc]) and for Windows ([Windows]). On
+// every other system captures fail and verdicts are Unknown, both with an error
+// that matches [errors.ErrUnsupported].
 //
 // # Errors
 //
@@ -100,7 +100,7 @@ type Options struct {
 }
 
 // New returns the Liveness of the running system: a [Proc] on Linux and
-// Android. It reads what cannot change while this process runs, such as the
+// Android, a [Windows] on Windows. It reads what cannot change while this process runs, such as the
 // boot ID, once; make one and keep it. On a system that this package does not
 // know, every verdict is Unknown with an error that matches
 // [errors.ErrUnsupported].
@@ -129,6 +129,19 @@ type Proc struct{ procView }
 
 // Check implements [Liveness].
 func (p *Proc) Check(id Identity) Verdict { return p.check(&id) }
+
+// Windows judges by process handles. [New] makes it, on Windows.
+//
+// Start is the creation time of GetProcessTimes, a FILETIME; Unique is
+// ProcessStartKey where Windows gives it (Windows 10). Whether a process has
+// exited is told by waiting for its handle, never by its exit code. A process
+// that may not be opened exists; its creation time is found in the list of all
+// processes. Markers are read from the environment of processes of the same
+// user and the same word size.
+type Windows struct{ windowsView }
+
+// Check implements [Liveness].
+func (w *Windows) Check(id Identity) Verdict { return w.check(&id) }
 
 // State is the answer of a [Verdict].
 type State uint8
@@ -164,7 +177,7 @@ const (
 	// PIDReused: another process has the PID now. Dead.
 	PIDReused
 	// Zombie: the process has exited, and its parent has not waited for it
-	// yet. Dead.
+	// yet, or on Windows somebody still has a handle to it. Dead.
 	Zombie
 	// NotAProcess: the number is now that of a thread of another process.
 	// Dead.

@@ -36,6 +36,7 @@ func TestMain(m *testing.M) {
 		"capture":       captureRole,
 		"check":         checkRole,
 		"exec":          execRole,
+		"exit259":       exit259Role,
 		"exec-storm":    execStormRole,
 		"leader-exits":  leaderExitsRole,
 		"mount-proc":    mountProcRole,

@@ -1,18 +1,11 @@
-//go:build !linux
+//go:build !linux && !windows
 
 package liveness
 
 import (
-	"errors"
 	"fmt"
 	"os"
-	"runtime"
 )
-
-// procView is empty where there is no Proc.
-type procView struct{}
-
-func (procView) check(*Identity) Verdict { return unreadable(errUnsupported()) }
 
 // unsupported is the Liveness of a system that has none.
 type unsupported struct{}
@@ -22,10 +15,6 @@ func (unsupported) Check(id Identity) Verdict {
 		return unreadable(err)
 	}
 	return unreadable(errUnsupported())
-}
-
-func errUnsupported() error {
-	return fmt.Errorf("liveness on %s: %w", runtime.GOOS, errors.ErrUnsupported)
 }
 
 func newLiveness(options Options) (Liveness, error) {

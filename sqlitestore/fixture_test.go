@@ -39,11 +39,24 @@ func self(t testing.TB) liveness.Identity {
 }
 
 // before is what this process would have been in an earlier boot of this
-// machine: dead, although somebody has its PID.
+// machine: dead, although somebody has its PID. Where no boot can be proven to
+// be over it is a process whose PID nobody has.
 func before(t testing.TB) liveness.Identity {
 	id := self(t)
-	id.Boot = bootid.ID{Machine: id.Boot.Machine, Boot: "6ba7b810-9dad-11d1-80b4-00c04fd430c8", Quality: bootid.Native}
+	if id.Boot.Quality == bootid.Native {
+		id.Boot = bootid.ID{Machine: id.Boot.Machine, Boot: "6ba7b810-9dad-11d1-80b4-00c04fd430c8", Quality: bootid.Native}
+		return id
+	}
+	id.PID = 1 << 30
 	return id
+}
+
+// beforeReason is the reason for which a record of before is stopped.
+func beforeReason(t testing.TB) string {
+	if self(t).Boot.Quality == bootid.Native {
+		return lifecycle.ReasonReboot
+	}
+	return lifecycle.ReasonDied
 }
 
 // tempDir is t.TempDir, which fails under Wine where a file was open: Wine 8

@@ -105,7 +105,7 @@ func assertCleaned(t *testing.T, path string, dead []string, before map[string]s
 		c.Assert(seen[event.Name], qt.IsFalse, qt.Commentf("a second event of %s", event.Name))
 		seen[event.Name] = true
 		want := running(event.Name, event.Snapshot.Identity)
-		reason := lifecycle.ReasonReboot
+		reason := beforeReason(t)
 		if event.Snapshot.Parent != "" {
 			reason = lifecycle.ReasonParentStopped
 		}

@@ -1,0 +1,267 @@
+package liveness
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/windows"
+
+	"github.com/rollcall-go/rollcall/bootid"
+)
+
+// windowsView is the view of the processes of this machine.
+type windowsView struct{ scope }
+
+func newLiveness(options Options) (Liveness, error) {
+	if options.Root != "" {
+		return nil, fmt.Errorf("%w: Root %s: Windows has no procfs", ErrInvalidOptions, options.Root)
+	}
+	view := windowsView{scope{exclusive: options.ExclusiveNamespace, markerVariable: options.MarkerVariable}}
+	view.boot, _ = bootid.Current() // unreadable: nothing is the same boot
+	return &Windows{view}, nil
+}
+
+// opened is a process that has a PID, and the handle that keeps it from losing
+// it.
+type opened struct {
+	handle        windows.Handle // 0 where it may not be opened
+	start, unique uint64
+	exited        bool
+}
+
+func (o opened) close() {
+	if o.handle != 0 {
+		windows.CloseHandle(o.handle)
+	}
+}
+
+const queryAccess = windows.PROCESS_QUERY_LIMITED_INFORMATION | windows.SYNCHRONIZE
+
+// open opens the process that has the PID. It returns errNobody if there is
+// none.
+func open(pid int) (opened, error) {
+	handle, err := openExactly(pid, queryAccess)
+	if errors.Is(err, windows.ERROR_ACCESS_DENIED) { // it exists
+		start, listErr := listedStart(pid)
+		if listErr != nil {
+			return opened{}, errors.Join(err, listErr)
+		}
+		return opened{start: start}, nil
+	}
+	if err != nil {
+		return opened{}, err
+	}
+	o, err := look(handle)
+	if err != nil {
+		windows.CloseHandle(handle)
+	}
+	return o, err
+}
+
+var errNobody = errors.New("no process has its PID")
+
+// openExactly opens the process that has the PID. Windows rounds a number down
+// to a multiple of four and opens the process that has that one
+// (https://devblogs.microsoft.com/oldnewthing/20080606-00/?p=22043).
+func openExactly(pid int, access uint32) (windows.Handle, error) {
+	handle, err := windows.OpenProcess(access, false, uint32(pid))
+	if errors.Is(err, windows.ERROR_INVALID_PARAMETER) {
+		return 0, errNobody
+	}
+	if err != nil {
+		return 0, fmt.Errorf("OpenProcess: %w", err)
+	}
+	got, err := windows.GetProcessId(handle)
+	if err == nil && got == uint32(pid) {
+		return handle, nil
+	}
+	windows.CloseHandle(handle)
+	if err != nil {
+		return 0, fmt.Errorf("GetProcessId: %w", err)
+	}
+	return 0, errNobody
+}
+
+// look reads the evidence of the process behind a handle. The exit code does
+// not tell whether it has exited: 259 is one too
+// (https://learn.microsoft.com/windows/win32/api/processthreadsapi/nf-processthreadsapi-getexitcodeprocess).
+func look(handle windows.Handle) (opened, error) {
+	o := opened{handle: handle}
+	var created, exited, kernel, user windows.Filetime
+	if err := windows.GetProcessTimes(handle, &created, &exited, &kernel, &user); err != nil {
+		return opened{}, fmt.Errorf("GetProcessTimes: %w", err)
+	}
+	o.start = uint64(created.HighDateTime)<<32 | uint64(created.LowDateTime)
+	o.unique = startKey(handle)
+	event, err := windows.WaitForSingleObject(handle, 0)
+	if err != nil {
+		return opened{}, fmt.Errorf("WaitForSingleObject: %w", err)
+	}
+	o.exited = event == windows.WAIT_OBJECT_0
+	return o, nil
+}
+
+// startKey is 0 where Windows does not give it.
+func startKey(handle windows.Handle) uint64 {
+	var info [256]byte
+	var n uint32
+	err := windows.NtQueryInformationProcess(handle, windows.ProcessTelemetryIdInformation, unsafe.Pointer(&info[0]), uint32(len(info)), &n)
+	if err != nil || int(n) > len(info) {
+		return 0
+	}
+	return parseStartKey(info[:n])
+}
+
+// listedStart finds a process that may not be opened in the list of all.
+func listedStart(pid int) (uint64, error) {
+	list := make([]byte, 1<<18)
+	for {
+		var n uint32
+		err := windows.NtQuerySystemInformation(windows.SystemProcessInformation, unsafe.Pointer(&list[0]), uint32(len(list)), &n)
+		if errors.Is(err, windows.STATUS_INFO_LENGTH_MISMATCH) && len(list) < 1<<28 {
+			list = make([]byte, max(2*len(list), int(n)))
+			continue
+		}
+		if err != nil {
+			return 0, fmt.Errorf("NtQuerySystemInformation(SystemProcessInformation): %w", err)
+		}
+		start, found := findCreateTime(list[:n], uint64(pid), int(unsafe.Sizeof(uintptr(0))))
+		if !found {
+			return 0, errors.New("not in the list of processes")
+		}
+		return start, nil
+	}
+}
+
+func (v *windowsView) check(id *Identity) Verdict {
+	verdict, sameBoot, decided := v.judge(id)
+	if decided {
+		return verdict
+	}
+	holder, err := open(id.PID)
+	if errors.Is(err, errNobody) {
+		return Verdict{State: Dead, Reason: NoProcess}
+	}
+	if err != nil {
+		return unreadable(err)
+	}
+	defer holder.close()
+	if sameBoot && id.Unique != 0 && holder.unique != 0 {
+		return verdictOf(id.Unique == holder.unique, holder.exited)
+	}
+	return v.judgeHolder(id, sameBoot, holder.start, holder.exited, v)
+}
+
+func (v *windowsView) gone(pid int) (Verdict, bool) {
+	holder, err := open(pid)
+	if errors.Is(err, errNobody) {
+		return Verdict{State: Dead, Reason: NoProcess}, true
+	}
+	holder.close()
+	return Verdict{}, false
+}
+
+func (v *windowsView) wallStart(stamp uint64) (boot, start time.Time, err error) {
+	start, ok := fileTime(stamp)
+	if !ok {
+		return time.Time{}, time.Time{}, fmt.Errorf("no creation time: %d", stamp)
+	}
+	return time.Now().Add(-windows.DurationSinceBoot()), start, nil
+}
+
+// readEnviron reads the environment out of the memory of a process of the same
+// user, as its loader has left it (PEB and RTL_USER_PROCESS_PARAMETERS,
+// https://learn.microsoft.com/windows/win32/api/winternl/).
+func (v *windowsView) readEnviron(pid int) ([]byte, error) {
+	handle, err := openExactly(pid, windows.PROCESS_QUERY_INFORMATION|windows.PROCESS_VM_READ)
+	if err != nil {
+		return nil, err
+	}
+	defer windows.CloseHandle(handle)
+	var basic windows.PROCESS_BASIC_INFORMATION
+	if err := windows.NtQueryInformationProcess(handle, windows.ProcessBasicInformation, unsafe.Pointer(&basic), uint32(unsafe.Sizeof(basic)), nil); err != nil {
+		return nil, fmt.Errorf("NtQueryInformationProcess: %w", err)
+	}
+	var peb windows.PEB
+	if err := readMemory(handle, uintptr(unsafe.Pointer(basic.PebBaseAddress)), (*byte)(unsafe.Pointer(&peb)), unsafe.Sizeof(peb)); err != nil {
+		return nil, err
+	}
+	var parameters windows.RTL_USER_PROCESS_PARAMETERS
+	if err := readMemory(handle, uintptr(unsafe.Pointer(peb.ProcessParameters)), (*byte)(unsafe.Pointer(&parameters)), unsafe.Sizeof(parameters)); err != nil {
+		return nil, err
+	}
+	size := parameters.EnvironmentSize
+	if size == 0 || size > 8<<20 {
+		return nil, fmt.Errorf("an environment of %d bytes", size)
+	}
+	block := make([]byte, size)
+	if err := readMemory(handle, uintptr(parameters.Environment), &block[0], size); err != nil {
+		return nil, err
+	}
+	environ, ok := parseEnvironment(block)
+	if !ok {
+		return nil, errors.New("an environment without an end")
+	}
+	return environ, nil
+}
+
+func readMemory(handle windows.Handle, address uintptr, buffer *byte, size uintptr) error {
+	var n uintptr
+	if err := windows.ReadProcessMemory(handle, address, buffer, size, &n); err != nil {
+		return fmt.Errorf("ReadProcessMemory: %w", err)
+	}
+	if n != size {
+		return fmt.Errorf("ReadProcessMemory: %d of %d bytes", n, size)
+	}
+	return nil
+}
+
+func self() (Identity, error) {
+	o, err := look(windows.CurrentProcess())
+	if err != nil {
+		return Identity{}, err
+	}
+	return o.identity(os.Getpid()), nil
+}
+
+func (o opened) identity(pid int) Identity {
+	id := Identity{PID: pid, Start: o.start, Unique: o.unique}
+	id.Boot, _ = bootid.Current()
+	return id
+}
+
+func capture(pid int) (Identity, error) {
+	if pid < 1 || uint64(pid) > math.MaxUint32 {
+		return Identity{}, invalidPID(pid)
+	}
+	o, err := open(pid)
+	if errors.Is(err, errNobody) {
+		return Identity{}, fmt.Errorf("%w: %w", ErrNoProcess, err)
+	}
+	if err != nil {
+		return Identity{}, err
+	}
+	defer o.close()
+	return o.identity(pid), nil
+}
+
+func captureProcess(process *os.Process) (id Identity, err error) {
+	handleErr := process.WithHandle(func(handle uintptr) {
+		var o opened
+		if o, err = look(windows.Handle(handle)); err == nil {
+			id = o.identity(process.Pid)
+		}
+	})
+	switch {
+	case handleErr == nil:
+		return id, err
+	case errors.Is(handleErr, os.ErrProcessDone):
+		return Identity{}, fmt.Errorf("%w: %w", ErrNoProcess, handleErr)
+	default:
+		return Identity{}, handleErr
+	}
+}

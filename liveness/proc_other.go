@@ -1,0 +1,8 @@
+//go:build !linux
+
+package liveness
+
+// procView is empty where there is no Proc.
+type procView struct{}
+
+func (procView) check(*Identity) Verdict { return unreadable(errUnsupported()) }

@@ -1,0 +1,8 @@
+//go:build !windows
+
+package liveness
+
+// windowsView is empty where there is no Windows.
+type windowsView struct{}
+
+func (windowsView) check(*Identity) Verdict { return unreadable(errUnsupported()) }
