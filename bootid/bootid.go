@@ -180,7 +180,11 @@ func parse(text string) (ID, bool) {
 	return id, true
 }
 
-// valid reports whether the text of id can be read back as id.
+// Valid reports whether the text of id can be read back as id: no part holds a
+// slash, a space or what is no ASCII, and the quality fits the boot. The zero ID
+// is valid.
+func (id ID) Valid() bool { return id.IsZero() || id.valid() }
+
 func (id ID) valid() bool {
 	if !isWord(id.Machine) || !isWord(id.Boot) || id.Quality > Native {
 		return false
@@ -201,11 +205,10 @@ func isWord(s string) bool {
 	return true
 }
 
-// MarshalText returns the text of [ID.String]. An ID whose parts hold a slash,
-// a space or no ASCII, or whose quality does not fit its boot, gives an error
-// that matches [ErrInvalid].
+// MarshalText returns the text of [ID.String]. An ID that is not valid, see
+// [ID.Valid], gives an error that matches [ErrInvalid].
 func (id ID) MarshalText() ([]byte, error) {
-	if !id.IsZero() && !id.valid() {
+	if !id.Valid() {
 		return nil, fmt.Errorf("bootid: marshal %q: %w", id.String(), ErrInvalid)
 	}
 	return []byte(id.String()), nil

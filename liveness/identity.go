@@ -107,11 +107,14 @@ const identityPrefix = "rollcall1"
 // Of an Identity that no process can have it is the error of
 // [Identity.MarshalText] in parentheses, which Parse refuses.
 func (id Identity) String() string {
-	text, err := id.MarshalText()
-	if err != nil {
+	if id.IsZero() {
+		return ""
+	}
+	if err := id.checkText(); err != nil {
 		return "(" + err.Error() + ")"
 	}
-	return string(text)
+	var space [320]byte // on the stack
+	return string(id.append(space[:0]))
 }
 
 func (id Identity) append(b []byte) []byte {
@@ -336,16 +339,25 @@ func (id Identity) MarshalText() ([]byte, error) {
 	if id.IsZero() {
 		return []byte{}, nil
 	}
-	if err := id.validate(); err != nil {
-		return nil, fmt.Errorf("liveness: marshal identity: %w", err)
+	if err := id.checkText(); err != nil {
+		return nil, err
 	}
-	if _, err := id.Boot.MarshalText(); err != nil {
-		return nil, fmt.Errorf("liveness: marshal identity: %w: %w", ErrInvalid, err)
+	return id.append(make([]byte, 0, 320)), nil
+}
+
+// checkText returns an error if the text could not be read back.
+func (id *Identity) checkText() error {
+	err := id.validate()
+	switch {
+	case err != nil:
+	case !id.Boot.Valid():
+		err = fmt.Errorf("%w: boot %q: %w", ErrInvalid, id.Boot.String(), bootid.ErrInvalid)
+	case !hasText(id.NotBefore) || !hasText(id.NotAfter):
+		err = fmt.Errorf("%w: a year that has no text", ErrInvalid)
+	default:
+		return nil
 	}
-	if !hasText(id.NotBefore) || !hasText(id.NotAfter) {
-		return nil, fmt.Errorf("liveness: marshal identity: %w: a year that has no text", ErrInvalid)
-	}
-	return id.append(make([]byte, 0, 256)), nil
+	return fmt.Errorf("liveness: marshal identity: %w", err)
 }
 
 // hasText reports whether the text of t can be read back (RFC 3339, 5.6).
