@@ -154,7 +154,7 @@ type killing struct {
 	path string
 
 	mu                    sync.Mutex
-	longest               time.Duration // until a kill by time
+	longest               time.Duration // until a kill by time, about that of a pass
 	byTime, byStop        int
 	before, within, after int // of the kills, by how much of the pass was done
 }
@@ -192,9 +192,7 @@ func (k *killing) kill(p *child, byTime bool) (killed bool) {
 	k.mu.Unlock()
 	began := time.Now()
 	if byTime {
-		for limit := rand.N(longest); time.Since(began) < limit; {
-			runtime.Gosched()
-		}
+		time.Sleep(rand.N(longest)) // the kill is to come at any instant
 		_ = p.Process.Kill()
 	}
 	_, err = io.ReadAll(p.stdout)
@@ -207,8 +205,8 @@ func (k *killing) kill(p *child, byTime bool) (killed bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	switch {
-	case err == nil:
-		k.longest = min(max(k.longest, time.Since(began)), time.Second)
+	case err == nil: // as long as a pass takes, more or less
+		k.longest = (3*k.longest + time.Since(began)) / 4
 	case byTime:
 		k.byTime++
 	default:
