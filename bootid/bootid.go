@@ -16,10 +16,9 @@
 // lifecycle allows for these.
 //
 // On Windows the boot is a counter that lies on the disk: a disk that was
-// restored or cloned repeats it. Where Windows does not tell it, the ID is
+// restored or cloned repeats it, one that keeps no changes at each boot. Where Windows does not tell it, the ID is
 // [Derived] from the time at which the boot began, which a step of the clock
-// moves. Fast startup, which resumes the kernel of the last shutdown, is not
-// expected to change either; this was not tried.
+// moves. Neither what fast startup nor what hibernation does to them was tried.
 //
 // Implemented for Linux, Android and Windows. On every other system [Current]
 // and [Awake] return an error that matches [errors.ErrUnsupported].
@@ -50,8 +49,9 @@ const (
 	// process. Equal derived values mean the same boot; unequal ones prove
 	// nothing.
 	Derived Quality = iota + 1
-	// Native is given by the kernel: random, and unchanged by clock steps and
-	// by suspend. Unequal native values are different boots.
+	// Native is given by the kernel: unchanged by clock steps and by suspend,
+	// and random, but for Windows, where it counts. Unequal native values are
+	// different boots.
 	Native
 )
 

@@ -1,7 +1,9 @@
 package bootid
 
 import (
+	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 	"unsafe"
 
@@ -10,17 +12,24 @@ import (
 )
 
 func current() (ID, error) {
-	machine := readMachine()
+	machine, err := machine()
+	if err != nil {
+		return ID{}, err
+	}
 	id, ok := bootCounter(sharedBoot(), telemetryBoot())
 	if !ok {
-		var info [timeOfDaySize]byte
+		var space [timeOfDaySize / 8]uint64 // aligned as the record is
+		info := unsafe.Slice((*byte)(unsafe.Pointer(&space[0])), timeOfDaySize)
 		err := windows.NtQuerySystemInformation(windows.SystemTimeOfDayInformation, unsafe.Pointer(&info[0]), timeOfDaySize, nil)
 		if err != nil {
 			return ID{Machine: machine}, fmt.Errorf("NtQuerySystemInformation(SystemTimeOfDayInformation): %w", err)
 		}
-		if id, ok = parseTimeOfDay(info[:]); !ok {
+		if id, ok = parseTimeOfDay(info); !ok {
 			return ID{Machine: machine}, fmt.Errorf("SYSTEM_TIMEOFDAY_INFORMATION: no boot time: %x", info)
 		}
+	}
+	if machine == "" {
+		id.Quality = Derived // many machines have the same small counter
 	}
 	id.Machine = machine
 	return id, nil
@@ -39,33 +48,58 @@ func sharedBoot() uint32 {
 	return counter
 }
 
+// telemetryBoot reads the record's beginning: it goes on with paths and the
+// command line, which need not fit.
 func telemetryBoot() uint32 {
-	var info [256]byte
+	var space [64]uint64 // aligned as the record is
+	info := unsafe.Slice((*byte)(unsafe.Pointer(&space[0])), unsafe.Sizeof(space))
 	var n uint32
 	err := windows.NtQueryInformationProcess(windows.CurrentProcess(), windows.ProcessTelemetryIdInformation, unsafe.Pointer(&info[0]), uint32(len(info)), &n)
-	if err != nil || int(n) > len(info) {
+	if err != nil && !errors.Is(err, windows.STATUS_BUFFER_OVERFLOW) {
 		return 0
 	}
-	counter, _ := parseTelemetryBoot(info[:n])
+	counter, _ := parseTelemetryBoot(info[:min(int(n), len(info))])
 	return counter
 }
 
-// readMachine returns "" where Windows was set up without a MachineGuid.
-func readMachine() string {
-	key, err := registry.OpenKey(registry.LOCAL_MACHINE, `SOFTWARE\Microsoft\Cryptography`, registry.QUERY_VALUE|registry.WOW64_64KEY)
+// machineCache is read once: it does not change while a process runs.
+var machineCache atomic.Pointer[string]
+
+func machine() (string, error) {
+	if cached := machineCache.Load(); cached != nil {
+		return *cached, nil
+	}
+	machine, err := readMachine()
+	if err == nil {
+		machineCache.Store(&machine)
+	}
+	return machine, err
+}
+
+// readMachine returns "" only where Windows was set up without a MachineGuid: a
+// machine without an ID counts as this one.
+func readMachine() (string, error) {
+	const path = `SOFTWARE\Microsoft\Cryptography`
+	key, err := registry.OpenKey(registry.LOCAL_MACHINE, path, registry.QUERY_VALUE|registry.WOW64_64KEY)
+	if errors.Is(err, registry.ErrNotExist) {
+		return "", nil
+	}
 	if err != nil {
-		return ""
+		return "", fmt.Errorf("open %s: %w", path, err)
 	}
 	defer key.Close()
 	text, _, err := key.GetStringValue("MachineGuid")
+	if errors.Is(err, registry.ErrNotExist) {
+		return "", nil
+	}
 	if err != nil {
-		return ""
+		return "", fmt.Errorf("read MachineGuid: %w", err)
 	}
 	id, ok := parseUUID([]byte(text), 36)
 	if !ok {
-		return ""
+		return "", fmt.Errorf("MachineGuid: no UUID: %q", text)
 	}
-	return hashMachine(id)
+	return hashMachine(id), nil
 }
 
 var unbiasedInterruptTime = windows.NewLazySystemDLL("kernel32.dll").NewProc("QueryUnbiasedInterruptTime")

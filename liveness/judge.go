@@ -23,6 +23,9 @@ type scope struct {
 	foreignBoot bool
 	// markerVariable is Options.MarkerVariable.
 	markerVariable string
+	// liveEnviron says that the environment that can be read is the one that
+	// the process edits, so that a missing marker proves nothing.
+	liveEnviron bool
 }
 
 // initialPIDNamespace is the number of the PID namespace in which Linux boots,
@@ -193,7 +196,7 @@ func (s *scope) judgeHolder(id *Identity, sameBoot bool, start uint64, exited bo
 	if id.Marker != "" {
 		environ, err := from.readEnviron(id.PID)
 		if err == nil {
-			if same, decided := judgeMarker(environ, s.markerVariable, id.Marker); decided {
+			if same, decided := judgeMarker(environ, s.markerVariable, id.Marker); decided && (same || !s.liveEnviron) {
 				return verdictOf(same, false)
 			}
 		} else if verdict, gone := from.gone(id.PID); gone {

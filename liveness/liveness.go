@@ -45,6 +45,10 @@
 //     and unique numbers of the moment of the snapshot; its clones share them.
 //   - Markers are readable for the same user only, inherited by children, and
 //     lost when a process executes a program with another environment.
+//   - On Windows a process edits the very environment that can be read: a
+//     missing marker proves nothing there. The start stamp is a wall time, which
+//     a clock set back can repeat in principle; and PIDs of another Windows
+//     container may look like nobody's.
 //   - NotBefore and NotAfter trust the wall clock.
 //   - hidepid hides other users' processes from /proc. They are still told
 //     apart where the kernel has pidfs; elsewhere they are Unknown.

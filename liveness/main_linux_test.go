@@ -43,6 +43,7 @@ func TestMain(m *testing.M) {
 		"named":         namedRole,
 		"spawn":         spawnRole,
 		"undumpable":    undumpableRole,
+		"unset":         unsetRole,
 		"wiped-environ": wipedEnvironRole,
 	})
 }

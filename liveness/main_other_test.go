@@ -9,5 +9,5 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	proctest.Main(m, map[string]func([]string){"exit259": exit259Role})
+	proctest.Main(m, map[string]func([]string){"exit259": exit259Role, "unset": unsetRole})
 }

@@ -20,7 +20,7 @@ func newLiveness(options Options) (Liveness, error) {
 	if options.Root != "" {
 		return nil, fmt.Errorf("%w: Root %s: Windows has no procfs", ErrInvalidOptions, options.Root)
 	}
-	view := windowsView{scope{exclusive: options.ExclusiveNamespace, markerVariable: options.MarkerVariable}}
+	view := windowsView{scope{exclusive: options.ExclusiveNamespace, markerVariable: options.MarkerVariable, liveEnviron: true}}
 	view.boot, _ = bootid.Current() // unreadable: nothing is the same boot
 	return &Windows{view}, nil
 }
@@ -105,15 +105,17 @@ func look(handle windows.Handle) (opened, error) {
 	return o, nil
 }
 
-// startKey is 0 where Windows does not give it.
+// startKey is 0 where Windows does not give it. The record goes on with paths and
+// the command line of the process, which need not fit.
 func startKey(handle windows.Handle) uint64 {
-	var info [256]byte
+	var space [64]uint64 // aligned as the record is
+	info := unsafe.Slice((*byte)(unsafe.Pointer(&space[0])), unsafe.Sizeof(space))
 	var n uint32
 	err := windows.NtQueryInformationProcess(handle, windows.ProcessTelemetryIdInformation, unsafe.Pointer(&info[0]), uint32(len(info)), &n)
-	if err != nil || int(n) > len(info) {
+	if err != nil && !errors.Is(err, windows.STATUS_BUFFER_OVERFLOW) {
 		return 0
 	}
-	return parseStartKey(info[:n])
+	return parseStartKey(info[:min(int(n), len(info))])
 }
 
 // listedStart finds a process that may not be opened in the list of all.
@@ -138,11 +140,26 @@ func listedStart(pid int) (uint64, error) {
 }
 
 func (v *windowsView) check(id *Identity) Verdict {
+	if v.boot.Quality != bootid.Native { // a step of the clock moves it
+		now := *v
+		now.boot, _ = bootid.Current()
+		v = &now
+	}
 	verdict, sameBoot, decided := v.judge(id)
-	if decided {
+	if decided && verdict.Reason != Rebooted {
 		return verdict
 	}
 	holder, err := open(id.PID)
+	if decided {
+		// Whether the boot's counter is raised when Windows wakes from
+		// hibernation, with all processes, is not known. A process that was
+		// created at the very same 100 ns is no stranger.
+		holder.close()
+		if id.Start != 0 && err == nil && holder.start == id.Start && !holder.exited {
+			return Verdict{Reason: NoEvidence}
+		}
+		return verdict
+	}
 	if errors.Is(err, errNobody) {
 		return Verdict{State: Dead, Reason: NoProcess}
 	}
@@ -150,8 +167,11 @@ func (v *windowsView) check(id *Identity) Verdict {
 		return unreadable(err)
 	}
 	defer holder.close()
-	if sameBoot && id.Unique != 0 && holder.unique != 0 {
-		return verdictOf(id.Unique == holder.unique, holder.exited)
+	if same := id.Unique == holder.unique; sameBoot && id.Unique != 0 && holder.unique != 0 {
+		if !same && id.Start == holder.start { // as above: the key has the counter in it
+			return Verdict{Reason: NoEvidence}
+		}
+		return verdictOf(same, holder.exited)
 	}
 	return v.judgeHolder(id, sameBoot, holder.start, holder.exited, v)
 }
@@ -174,8 +194,8 @@ func (v *windowsView) wallStart(stamp uint64) (boot, start time.Time, err error)
 }
 
 // readEnviron reads the environment out of the memory of a process of the same
-// user, as its loader has left it (PEB and RTL_USER_PROCESS_PARAMETERS,
-// https://learn.microsoft.com/windows/win32/api/winternl/).
+// user, as it is now: SetEnvironmentVariable edits it (PEB and
+// RTL_USER_PROCESS_PARAMETERS, https://learn.microsoft.com/windows/win32/api/winternl/).
 func (v *windowsView) readEnviron(pid int) ([]byte, error) {
 	handle, err := openExactly(pid, windows.PROCESS_QUERY_INFORMATION|windows.PROCESS_VM_READ)
 	if err != nil {
