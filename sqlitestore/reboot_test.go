@@ -102,9 +102,25 @@ type fate struct {
 	stopped bool
 }
 
+// String returns the figures as a table.
 func (h *history) String() string {
-	return fmt.Sprintf("%d boots, power cut %d times at work and %d times in a pass; %d registrations acknowledged, %d of them stopped for %s; %d PIDs were a stranger's then; %d registrations had not been acknowledged and took place",
-		len(h.boots), h.cutsAtWork, h.cutsInPass, len(h.acknowledged), h.reboots, lifecycle.ReasonReboot, h.strangers, h.unacknowledged)
+	var b strings.Builder
+	for _, row := range []struct {
+		n    int
+		what string
+	}{
+		{len(h.boots), "boots"},
+		{h.cutsAtWork, "power cuts at work"},
+		{h.cutsInPass, "power cuts in a pass"},
+		{h.strangers, "PIDs that a stranger had at the next boot"},
+		{len(h.acknowledged), "registrations acknowledged"},
+		{h.reboots, "stops for " + lifecycle.ReasonReboot},
+		{h.unacknowledged, "registrations not acknowledged that took place"},
+		{len(h.log), "events in the log, each of another incarnation"},
+	} {
+		fmt.Fprintf(&b, "\n%6d  %s", row.n, row.what)
+	}
+	return b.String()
 }
 
 // boot boots the machine, checks what it says, and cuts its power: every other
