@@ -25,7 +25,7 @@ const (
 	// kernelVariable is the path of a Linux kernel for the machine whose power
 	// is cut.
 	kernelVariable = "ROLLCALL_KERNEL"
-	// cutsVariable is how often it is cut, 8 times without it.
+	// cutsVariable is how often it is cut, 4 times without it.
 	cutsVariable = "ROLLCALL_POWER_CUTS"
 )
 
@@ -65,7 +65,7 @@ func newMachine(t *testing.T, journal string) reboot.Machine {
 // nothing happens twice.
 func TestPowerIsCutAndTheMachineReboots(t *testing.T) {
 	t.Parallel()
-	cuts := 8
+	cuts := 4
 	if text := os.Getenv(cutsVariable); text != "" {
 		var err error
 		cuts, err = strconv.Atoi(text)
