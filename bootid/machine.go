@@ -4,6 +4,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
+	"sync/atomic"
 
 	"github.com/google/uuid"
 )
@@ -11,6 +12,23 @@ import (
 // application is the key of this package for machine IDs. machine-id(5) asks
 // programs to publish only a keyed hash of the machine ID.
 var application = uuid.MustParse("cc33e96d-7731-43f5-bb6b-bcee647f22a8")
+
+// machine is the hashed machine ID, empty where the system has none. It is read
+// once: it does not change while a process runs. A failure is not remembered.
+var machine cachedMachine
+
+type cachedMachine struct{ known atomic.Pointer[string] }
+
+func (c *cachedMachine) get(read func() (string, error)) (string, error) {
+	if known := c.known.Load(); known != nil {
+		return *known, nil
+	}
+	id, err := read()
+	if err == nil {
+		c.known.Store(&id)
+	}
+	return id, err
+}
 
 // hashMachine hashes a machine ID as machine-id(5) demands: HMAC-SHA256 keyed
 // by the machine ID over the application's key, cut to 16 bytes.

@@ -18,24 +18,10 @@ const (
 	machineIDFile = "/etc/machine-id"
 )
 
-// machineCache is read once: it does not change while a process runs.
-var machineCache atomic.Pointer[string]
-
-func machine() (string, error) {
-	if cached := machineCache.Load(); cached != nil {
-		return *cached, nil
-	}
-	machine, err := readMachine(machineIDFile)
-	if err == nil {
-		machineCache.Store(&machine)
-	}
-	return machine, err
-}
-
 // A machine ID that cannot be read for a moment must not look like a missing
 // one, which counts as this machine: there is no ID at all then.
 func current() (ID, error) {
-	machine, err := machine()
+	machine, err := machine.get(func() (string, error) { return readMachine(machineIDFile) })
 	if err != nil {
 		return ID{}, err
 	}

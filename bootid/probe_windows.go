@@ -3,7 +3,6 @@ package bootid
 import (
 	"errors"
 	"fmt"
-	"sync/atomic"
 	"time"
 	"unsafe"
 
@@ -12,7 +11,7 @@ import (
 )
 
 func current() (ID, error) {
-	machine, err := machine()
+	machine, err := machine.get(readMachine)
 	if err != nil {
 		return ID{}, err
 	}
@@ -60,20 +59,6 @@ func telemetryBoot() uint32 {
 	}
 	counter, _ := parseTelemetryBoot(info[:min(int(n), len(info))])
 	return counter
-}
-
-// machineCache is read once: it does not change while a process runs.
-var machineCache atomic.Pointer[string]
-
-func machine() (string, error) {
-	if cached := machineCache.Load(); cached != nil {
-		return *cached, nil
-	}
-	machine, err := readMachine()
-	if err == nil {
-		machineCache.Store(&machine)
-	}
-	return machine, err
 }
 
 // readMachine returns "" only where Windows was set up without a MachineGuid: a

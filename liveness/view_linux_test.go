@@ -323,6 +323,17 @@ func TestTimeNamespaceMakesNoStranger(t *testing.T) {
 	c.Check(system.Check(withoutUnique(said)), qt.Equals, liveness.Verdict{Reason: liveness.NoEvidence})
 }
 
+// mountElsewhere mounts on dir the procfs of a new PID namespace, and returns
+// that namespace's first process.
+func mountElsewhere(t testing.TB, dir string, options ...string) *proctest.Child {
+	t.Helper()
+	cmd := proctest.Command("mount-proc", append([]string{dir}, options...)...)
+	proctest.NewNamespaces(cmd, unix.CLONE_NEWPID)
+	child := proctest.Start(t, cmd)
+	t.Cleanup(func() { unix.Unmount(dir, unix.MNT_DETACH) })
+	return child
+}
+
 // A host's procfs in a container, or that of a container on its host.
 func TestRootShowsTheProcessesOfAnotherNamespace(t *testing.T) {
 	if !proctest.Inside(t, unix.CLONE_NEWNS) {
@@ -330,10 +341,7 @@ func TestRootShowsTheProcessesOfAnotherNamespace(t *testing.T) {
 	}
 	c := qt.New(t)
 	dir := t.TempDir()
-	cmd := proctest.Command("mount-proc", dir)
-	proctest.NewNamespaces(cmd, unix.CLONE_NEWPID)
-	child := proctest.Start(t, cmd)
-	t.Cleanup(func() { unix.Unmount(dir, unix.MNT_DETACH) })
+	child := mountElsewhere(t, dir)
 
 	self, err := liveness.Self()
 	c.Assert(err, qt.IsNil)
@@ -379,10 +387,7 @@ func TestRootProvesNoRebootOfAnotherMachine(t *testing.T) {
 	}
 	c := qt.New(t)
 	dir := t.TempDir()
-	cmd := proctest.Command("mount-proc", dir)
-	proctest.NewNamespaces(cmd, unix.CLONE_NEWPID)
-	child := proctest.Start(t, cmd)
-	t.Cleanup(func() { unix.Unmount(dir, unix.MNT_DETACH) })
+	child := mountElsewhere(t, dir)
 	proctest.MountFile(t, boot2+"\n", "/proc/sys/kernel/random/boot_id") // as in a container
 	id := liveness.Identity{PID: 1}
 	id.Boot.Machine, id.Boot.Boot, id.Boot.Quality = machineB, boot1, bootid.Native
@@ -435,10 +440,7 @@ func TestHiddenProcessOfAnotherNamespaceIsNotDead(t *testing.T) {
 	for parent := dir; parent != "/tmp" && parent != "/"; parent = parent[:max(1, strings.LastIndexByte(parent, '/'))] {
 		c.Assert(os.Chmod(parent, 0o755), qt.IsNil)
 	}
-	cmd := proctest.Command("mount-proc", dir, "hidepid=2")
-	proctest.NewNamespaces(cmd, unix.CLONE_NEWPID)
-	child := proctest.Start(t, cmd)
-	t.Cleanup(func() { unix.Unmount(dir, unix.MNT_DETACH) })
+	child := mountElsewhere(t, dir, "hidepid=2")
 	id := liveness.Identity{PID: 1, Start: startField(t, dir+"/1/stat")}
 	c.Check(checkBy(t, liveness.Options{Root: dir}, id, asNobody(t)), qt.Matches, `unknown: the evidence could not be read .*`)
 	child.Kill()
