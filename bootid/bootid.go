@@ -16,12 +16,19 @@
 // lifecycle allows for these.
 //
 // On Windows the boot is a counter that lies on the disk: a disk that was
-// restored or cloned repeats it, one that keeps no changes at each boot. Where Windows does not tell it, the ID is
-// [Derived] from the time at which the boot began, which a step of the clock
-// moves. Neither what fast startup nor what hibernation does to them was tried.
+// restored or cloned repeats it, one that keeps no changes at each boot. Where
+// Windows does not tell it, the ID is [Derived] from the time at which the System
+// process was created, which a step of the clock does not move. What fast startup
+// and hibernation do to them was not tried.
 //
-// Implemented for Linux, Android and Windows. On every other system [Current]
-// and [Awake] return an error that matches [errors.ErrUnsupported].
+// OpenBSD, NetBSD, DragonFly and FreeBSD before 13 name no boot: there the ID is
+// [Derived] from PID 1. Two boots can have it in common by chance, and on NetBSD if
+// the machine has no battery-backed clock and starts at the same time again. In a
+// jail PID 1 is not seen: an error.
+//
+// Implemented for Linux, Android, Windows, macOS, FreeBSD, OpenBSD, NetBSD and
+// DragonFly. On every other system [Current] and [Awake] return an error that
+// matches [errors.ErrUnsupported].
 //
 // # Errors
 //
@@ -46,8 +53,8 @@ type Quality uint8
 
 const (
 	// Derived is computed from other values, such as the start of the first
-	// process. Equal derived values mean the same boot; unequal ones prove
-	// nothing.
+	// process. Equal derived values are taken for the same boot, though two can
+	// come to the same by chance; unequal ones prove nothing.
 	Derived Quality = iota + 1
 	// Native is given by the kernel: unchanged by clock steps and by suspend,
 	// and random, but for Windows, where it counts. Unequal native values are
@@ -77,8 +84,10 @@ type ID struct {
 	// has none.
 	Machine string
 	// Boot is the boot, in the system's canonical text: on Linux the UUID of
-	// /proc/sys/kernel/random/boot_id (random(4)), on Windows a counter or a
-	// time with a word before it. It is empty when it could not be read.
+	// /proc/sys/kernel/random/boot_id (random(4)), on macOS that of
+	// kern.bootsessionuuid, on FreeBSD 32 hexadecimal digits, otherwise a
+	// counter or a time with a word before it. It is empty when it could not
+	// be read.
 	Boot string
 	// Quality is the quality of Boot.
 	Quality Quality
@@ -240,6 +249,12 @@ func (id *ID) UnmarshalText(text []byte) error {
 // have it, if they agree; otherwise BootTime less SleepTimeBias of
 // SYSTEM_TIMEOFDAY_INFORMATION, Derived. The machine is MachineGuid of
 // HKLM\SOFTWARE\Microsoft\Cryptography.
+//
+// macOS: kern.bootsessionuuid, and gethostuuid(2). FreeBSD: kern.boot_id, and
+// kern.hostuuid. Elsewhere, and on FreeBSD before 13, what the sysctls of PID 1
+// and kern.boottime give, Derived: the time from boot to the start of PID 1, on
+// NetBSD and DragonFly the wall time of that start, on OpenBSD the ID of its
+// thread. The machine of OpenBSD is hw.uuid; NetBSD and DragonFly have none.
 func Current() (ID, error) {
 	id, err := current()
 	if err != nil {
@@ -259,7 +274,10 @@ func Current() (ID, error) {
 // where the process has unshared a time namespace for its children before: an
 // error.
 //
-// Windows: QueryUnbiasedInterruptTime.
+// Windows: QueryUnbiasedInterruptTime. macOS: CLOCK_UPTIME_RAW. FreeBSD, OpenBSD
+// and DragonFly: CLOCK_UPTIME. NetBSD: CLOCK_MONOTONIC. That these stop in
+// suspend is said by the manual pages or sources of macOS, FreeBSD and OpenBSD,
+// and not known of the other two.
 func Awake() (time.Duration, error) {
 	d, err := awake()
 	if err != nil {

@@ -8,6 +8,8 @@ import (
 
 	"golang.org/x/sys/windows"
 	"golang.org/x/sys/windows/registry"
+
+	"github.com/rollcall-go/rollcall/internal/ntinfo"
 )
 
 func current() (ID, error) {
@@ -17,14 +19,12 @@ func current() (ID, error) {
 	}
 	id, ok := bootCounter(sharedBoot(), telemetryBoot())
 	if !ok {
-		var space [timeOfDaySize / 8]uint64 // aligned as the record is
-		info := unsafe.Slice((*byte)(unsafe.Pointer(&space[0])), timeOfDaySize)
-		err := windows.NtQuerySystemInformation(windows.SystemTimeOfDayInformation, unsafe.Pointer(&info[0]), timeOfDaySize, nil)
-		if err != nil {
-			return ID{Machine: machine}, fmt.Errorf("NtQuerySystemInformation(SystemTimeOfDayInformation): %w", err)
+		processes, err := ntinfo.Processes()
+		if err == nil {
+			id, err = deriveBoot(processes, readTimeOfDay)
 		}
-		if id, ok = parseTimeOfDay(info); !ok {
-			return ID{Machine: machine}, fmt.Errorf("SYSTEM_TIMEOFDAY_INFORMATION: no boot time: %x", info)
+		if err != nil {
+			return ID{Machine: machine}, err
 		}
 	}
 	if machine == "" {
@@ -32,6 +32,16 @@ func current() (ID, error) {
 	}
 	id.Machine = machine
 	return id, nil
+}
+
+func readTimeOfDay() ([]byte, error) {
+	var space [timeOfDaySize / 8]uint64 // aligned as the record is
+	info := unsafe.Slice((*byte)(unsafe.Pointer(&space[0])), timeOfDaySize)
+	err := windows.NtQuerySystemInformation(windows.SystemTimeOfDayInformation, unsafe.Pointer(&info[0]), timeOfDaySize, nil)
+	if err != nil {
+		return nil, fmt.Errorf("NtQuerySystemInformation(SystemTimeOfDayInformation): %w", err)
+	}
+	return info, nil
 }
 
 // sharedBoot reads BootId of KUSER_SHARED_DATA, which Windows maps at the same

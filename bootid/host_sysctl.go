@@ -1,0 +1,7 @@
+//go:build dragonfly || freebsd || netbsd || openbsd
+
+package bootid
+
+import "github.com/google/uuid"
+
+func (kernel) platformUUID() (uuid.UUID, error) { return uuid.Nil, errMissing }
