@@ -36,7 +36,7 @@ func self() (Identity, error) {
 	if err != nil {
 		return Identity{}, err
 	}
-	id.PID, id.Start, id.Unique = os.Getpid(), view.selfStart, view.selfUnique
+	id.PID, id.Start, id.Unique = view.selfPID, view.selfStart, view.selfUnique
 	return id, nil
 }
 

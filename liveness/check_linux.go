@@ -6,6 +6,8 @@ import (
 	"strconv"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/rollcall-go/rollcall/internal/exhausted"
 )
 
 // linuxMaxPID is the highest limit that /proc/sys/kernel/pid_max can be set to
@@ -52,21 +54,36 @@ func (v *procView) checkUnique(id *Identity) (Verdict, bool) {
 	if err != nil {
 		return Verdict{}, false
 	}
-	if unique != id.Unique || !exited(fd) {
-		return verdictOf(unique == id.Unique, false), true
+	if unique != id.Unique {
+		return Verdict{State: Dead, Reason: PIDReused}, true
+	}
+	verdict, err := v.judgePinned(fd, id.PID)
+	return verdict, err == nil
+}
+
+// judgePinned says whether the process of a pidfd, which has or had the PID,
+// still lives. The error says that this could not be seen for want of descriptors
+// or memory.
+func (v *procView) judgePinned(pidfd, pid int) (Verdict, error) {
+	if over, err := exited(pidfd); err != nil || !over {
+		return verdictOf(true, false), err
 	}
 	// For an instant a pidfd says so of a living process too: while one of its
 	// threads executes a program and takes the place of the leading one, which
 	// has ended (de_thread in fs/exec.c). The stat line knows better, and is
 	// of this process if the process has its PID afterwards.
-	stat, err := v.readStat(id.PID)
-	if reaped(fd) {
-		return Verdict{State: Dead, Reason: NoProcess}, true
+	stat, err := v.readStat(pid)
+	switch {
+	case reaped(pidfd):
+		return Verdict{State: Dead, Reason: NoProcess}, nil
+	case exhausted.Is(err):
+		return Verdict{}, err
+	case !v.files || err != nil:
+		over, err := exited(pidfd)
+		return verdictOf(true, over), err
+	default:
+		return verdictOf(true, stat.exited()), nil
 	}
-	if !v.files || err != nil {
-		return verdictOf(true, exited(fd)), true
-	}
-	return verdictOf(true, stat.exited()), true
 }
 
 // absent reports whether no process of our PID namespace has the PID. Unlike

@@ -18,6 +18,21 @@ var (
 	ErrInvalidOptions = errors.New("invalid options")
 
 	// ErrNoProcess is returned by [Capture] and [CaptureProcess] when no
-	// process has the PID: nobody has the number, or only a thread has it.
+	// process has the PID: nobody has the number, or only a thread has it. It
+	// is returned by [Open] when the recorded process is dead, and by the
+	// methods of [Process] that send something when nobody is left to get it.
 	ErrNoProcess = errors.New("no such process")
+
+	// ErrUndecided is returned by [Open] when the verdict about the recorded
+	// process is Unknown: it may be the one that has the PID, or not.
+	ErrUndecided = errors.New("not known to be the recorded process")
+
+	// ErrNotLeader is returned by [Process.SignalGroup] and
+	// [Process.TerminateGroup] when the process does not lead a process group:
+	// the group that it is in is somebody else's.
+	ErrNotLeader = errors.New("not the leader of a process group")
+
+	// ErrOwnGroup is returned by [Process.SignalGroup] and
+	// [Process.TerminateGroup] when the calling process belongs to the group.
+	ErrOwnGroup = errors.New("the calling process is in the group")
 )

@@ -3,6 +3,7 @@ package liveness_test
 import (
 	"fmt"
 	"os/exec"
+	"time"
 
 	"github.com/rollcall-go/rollcall/liveness"
 )
@@ -61,4 +62,34 @@ func ExampleSelf() {
 	// Output:
 	// alive: the recorded process runs
 	// dead: the machine has rebooted since
+}
+
+// An old row, which has a PID and the time at which it was written, is given all
+// the evidence that there is. The capture comes first: if the row is found alive
+// after it, its process has had the PID all the while.
+func ExampleCapture() {
+	cmd := exec.Command("sleep", "1000")
+	if err := cmd.Start(); err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer cmd.Wait()
+	defer cmd.Process.Kill()
+	row := liveness.Identity{PID: cmd.Process.Pid, NotAfter: time.Now()}
+
+	system, err := liveness.New(liveness.Options{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	captured, err := liveness.Capture(row.PID)
+	verdict := system.Check(row)
+	if err == nil && verdict.State == liveness.Alive {
+		row = captured
+	}
+	fmt.Println(verdict)
+	fmt.Println("boot known:", row.Boot.Boot != "", "start known:", row.Start != 0)
+	// Output:
+	// alive: the recorded process runs
+	// boot known: true start known: true
 }

@@ -19,3 +19,13 @@ func HasPidfs() bool {
 
 // WallStart converts a start stamp to wall time.
 var WallStart = (&procView{}).wallStart
+
+// JudgePinned judges the process with the PID as if its pidfd were the given
+// descriptor.
+func JudgePinned(pidfd, pid int) (Verdict, error) {
+	view, err := ownView()
+	if err != nil {
+		return Verdict{}, err
+	}
+	return view.judgePinned(pidfd, pid)
+}

@@ -1,6 +1,11 @@
 package liveness
 
-import "time"
+import (
+	"time"
+
+	"github.com/rollcall-go/rollcall/bootid"
+	"github.com/rollcall-go/rollcall/internal/kinfo"
+)
 
 // The internals that tests look at.
 type (
@@ -13,18 +18,24 @@ var (
 	StatusField        = statusField
 	ProcMountOptions   = procMountOptions
 	ParseNamespaceLink = parseNamespaceLink
-	JudgeStart         = judgeStart
 	JudgeMarker        = judgeMarker
 	JudgeWindow        = judgeWindow
 	FileTime           = fileTime
-	FindCreateTime     = findCreateTime
 	ParseStartKey      = parseStartKey
 	ParseEnvironment   = parseEnvironment
+	Descendants        = descendants
+	FindMarker         = findMarker
+	SetInherited       = setInherited
 )
 
 // NewScope makes the scope of a view.
 func NewScope(id Identity, exclusive bool) Scope {
 	return scope{boot: id.Boot, namespace: id.Namespace, exclusive: exclusive}
+}
+
+// JudgeStart judges by start stamps in a time namespace.
+func JudgeStart(id *Identity, now Namespace, start uint64) (same, decided bool) {
+	return (&scope{namespace: now}).judgeStart(id, start)
 }
 
 func (s *scope) Judge(id Identity) (verdict Verdict, sameBoot, decided bool) { return s.judge(&id) }
@@ -72,3 +83,44 @@ func (s *scope) JudgeAll(id Identity, h *Holder) Verdict {
 	}
 	return s.judgeHolder(&id, sameBoot, h.StartStamp, h.Zombie, h)
 }
+
+// Kernel answers what a Sysctl asks of the kernel.
+type Kernel struct {
+	BootID   func() (bootid.ID, error)
+	Record   func(pid int) ([]byte, error)
+	BootTime func() (int64, error)
+	Find     func(pid int) error
+	Hides    func() (jailed bool, rule string, err error)
+	Environ  func(pid int) ([]byte, error)
+	Records  func() ([][]byte, error)
+	Kqueue   *FakeKernel
+}
+
+func (k *Kernel) boot() (bootid.ID, error)       { return k.BootID() }
+func (k *Kernel) record(pid int) ([]byte, error) { return k.Record(pid) }
+func (k *Kernel) bootTime() (int64, error)       { return k.BootTime() }
+func (k *Kernel) find(pid int) error             { return k.Find(pid) }
+func (k *Kernel) hides() (bool, string, error)   { return k.Hides() }
+func (k *Kernel) records() ([][]byte, error)     { return k.Records() }
+func (k *Kernel) kqueue() (kernel, error)        { return k.Kqueue, nil }
+func (k *Kernel) environ(pid int) ([]byte, error) {
+	return k.Environ(pid)
+}
+
+// ErrNobody is what Find returns if it finds no process.
+var ErrNobody = errNobody
+
+// NewSysctl makes the Liveness of a system on a kernel that a test plays.
+func NewSysctl(system kinfo.System, kernel *Kernel, options Options) (*Sysctl, error) {
+	if options.MarkerVariable == "" {
+		options.MarkerVariable = MarkerVariable
+	}
+	view, err := newSysctlView(system, kernel, options)
+	return &Sysctl{view}, err
+}
+
+// Capture returns the identity of a process of that kernel.
+func (s *Sysctl) Capture(pid int) (Identity, error) { return s.capture(pid) }
+
+// FreeBSDHides asks FreeBSD's rules of who sees whom.
+var FreeBSDHides = freebsdHides

@@ -22,7 +22,7 @@ type Identity struct {
 	// PID is the process ID in the PID namespace of the recorder.
 	PID int
 
-	// Boot is the boot in which the process ran. Start and Unique mean
+	// Boot is the boot in which the process ran. Equal Starts, and Unique, mean
 	// nothing in another one.
 	Boot bootid.ID
 
@@ -30,21 +30,26 @@ type Identity struct {
 	// namespaces.
 	Namespace Namespace
 
-	// Start is the kernel's own stamp of the process's start, raw and
-	// comparable only within Boot; 0 when not recorded. It is never converted
-	// to wall time, which moves when the clock is stepped.
+	// Start is the kernel's own stamp of the process's start; 0 when not
+	// recorded. Equal stamps mean something within Boot only; an unequal one
+	// is never that of the same process. It is one that does not move when
+	// the clock is stepped.
 	//
 	// Linux: field 22 of /proc/PID/stat, in clock ticks of 10 ms since boot
 	// as the reader's time namespace counts them (proc_pid_stat(5)).
 	// Windows: the creation time of GetProcessTimes, a FILETIME in 100 ns
 	// since 1601; it is not adjusted when the clock is set.
+	// FreeBSD and OpenBSD: microseconds since boot, ki_start and p_ustart less
+	// kern.boottime. Stamps of one process may differ by one on OpenBSD.
+	// macOS, NetBSD and DragonFly: microseconds since 1970, p_starttime,
+	// p_ustart and kp_start, which are not adjusted when the clock is set.
 	Start uint64
 
 	// Unique is a number that the kernel gives to one process only in a boot;
 	// 0 when not recorded.
 	//
 	// Linux 6.9 and later: the inode number of the process's pidfd on pidfs.
-	// Windows: ProcessStartKey, where it is given.
+	// Windows: ProcessStartKey, where it is given. Nowhere else.
 	Unique uint64
 
 	// Marker is the value of an environment variable that was planted in the

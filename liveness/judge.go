@@ -26,14 +26,16 @@ type scope struct {
 	// liveEnviron says that the environment that can be read is the one that
 	// the process edits, so that a missing marker proves nothing.
 	liveEnviron bool
+	// startSlack is how far two readings of a start stamp may lie apart.
+	startSlack uint64
 }
 
 // initialPIDNamespace is the number of the PID namespace in which Linux boots,
 // the same in every boot (PROC_PID_INIT_INO, include/linux/proc_ns.h).
 const initialPIDNamespace = 4026531836
 
-// judge decides what can be decided without a look at the PID. sameBoot
-// says whether Start and Unique of the record mean anything here.
+// judge decides what can be decided without a look at the PID. sameBoot says
+// whether an equal Start, and Unique, of the record mean anything here.
 func (s *scope) judge(id *Identity) (verdict Verdict, sameBoot, decided bool) {
 	if id.PID == 0 && id.IsZero() {
 		return Verdict{}, false, true
@@ -111,15 +113,15 @@ func (n Namespace) relate(now Namespace, sameBoot bool) namespaceRelation {
 	return sameNamespace
 }
 
-// judgeStart compares start stamps that were read in the same boot. They count
-// from another zero in another time namespace; where that of the record is not
-// known, equal stamps decide and unequal ones do not.
-func judgeStart(id *Identity, now Namespace, start uint64) (same, decided bool) {
+// judgeStart compares start stamps. They count from another zero in another time
+// namespace; where that of the record is not known, equal stamps decide and
+// unequal ones do not.
+func (s *scope) judgeStart(id *Identity, start uint64) (same, decided bool) {
 	if id.Start == 0 || start == 0 {
 		return false, false
 	}
-	same = id.Start == start
-	return same, id.Namespace.Time == now.Time || id.Namespace.Time == 0 && same
+	same = max(id.Start, start)-min(id.Start, start) <= s.startSlack
+	return same, id.Namespace.Time == s.namespace.Time || id.Namespace.Time == 0 && same
 }
 
 // judgeMarker looks for the variable in an environment block: entries of
@@ -183,10 +185,11 @@ type evidence interface {
 // judgeHolder judges a record against the process that has its PID, by the
 // evidence from the start stamp down.
 func (s *scope) judgeHolder(id *Identity, sameBoot bool, start uint64, exited bool, from evidence) Verdict {
-	if sameBoot {
-		if same, decided := judgeStart(id, s.namespace, start); decided {
-			return verdictOf(same, exited)
-		}
+	// If the recorded process lives, and on this machine, then so does its boot, and
+	// its stamp is what it was: an unequal one is proof even where the boots cannot
+	// be compared.
+	if same, decided := s.judgeStart(id, start); decided && (sameBoot || !same && !s.foreignBoot) {
+		return verdictOf(same, exited)
 	}
 	if exited {
 		// The recorded process is this one or has lost its PID: dead anyhow.
@@ -230,6 +233,8 @@ func verdictOf(same, exited bool) Verdict {
 		return Verdict{State: Alive, Reason: SameProcess}
 	}
 }
+
+var errNobody = errors.New("no process has its PID")
 
 func unreadable(err error) Verdict { return Verdict{Reason: Unreadable, Err: err} }
 

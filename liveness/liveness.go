@@ -30,8 +30,24 @@
 // A living process whose Identity this package captured is not called Dead,
 // and a dead one is not called Alive, within the limits below.
 //
+// # Acting
+//
+// [Open] pins a recorded process, so that a signal or a wait is for that one and
+// no other, whoever gets its PID meanwhile; it refuses one that is not known to be
+// alive. A [Watch] tells of the deaths of many. [Marked] finds processes that carry
+// a marker, such as those that a host started and did not come to record.
+//
+//	process, err := liveness.Open(id)
+//	if errors.Is(err, liveness.ErrNoProcess) {
+//		return // it is gone already
+//	}
+//	defer process.Close()
+//	err = process.Terminate(ctx, 10*time.Second)
+//
 // # Limits
 //
+//   - To act on a process is as safe as the evidence on record is strong: where
+//     it decides for a stranger, see below, that stranger is the one opened.
 //   - Linux before 6.9 gives no unique number. There the start stamp decides,
 //     and it counts in steps of 10 ms: a PID that is reused within the very
 //     step in which the recorded process started looks alive. The same holds
@@ -45,23 +61,29 @@
 //     and unique numbers of the moment of the snapshot; its clones share them.
 //   - Markers are readable for the same user only, inherited by children, and
 //     lost when a process executes a program with another environment.
-//   - On Windows a process edits the very environment that can be read: a
-//     missing marker proves nothing there. The start stamp is a wall time, which
-//     a clock set back can repeat in principle; and PIDs of another Windows
-//     container may look like nobody's.
+//   - Except on Linux a process may edit the very environment that can be read:
+//     a missing marker proves nothing there. On Windows, macOS, NetBSD and
+//     DragonFly the start stamp is a wall time, which a clock set back can
+//     repeat in principle. PIDs of another Windows container may look like
+//     nobody's.
+//   - FreeBSD can hide processes so that they look like none, see [Sysctl].
+//   - Where the boot ID is derived, see package bootid, two boots can have the same
+//     one: then an equal start stamp is proof only as far as it does not repeat.
 //   - NotBefore and NotAfter trust the wall clock.
 //   - hidepid hides other users' processes from /proc. They are still told
 //     apart where the kernel has pidfs; elsewhere they are Unknown.
 //
-// Implemented for Linux and Android ([Proc]) and for Windows ([Windows]). On
-// every other system captures fail and verdicts are Unknown, both with an error
-// that matches [errors.ErrUnsupported].
+// Implemented for Linux and Android ([Proc]), for macOS, FreeBSD, OpenBSD, NetBSD
+// and DragonFly ([Sysctl]) and for Windows ([Windows]). On every other system
+// captures fail and verdicts are Unknown, both with an error that matches
+// [errors.ErrUnsupported].
 //
 // # Errors
 //
 // Errors match [ErrInvalid], [ErrNewerVersion], [ErrInvalidOptions],
-// [ErrNoProcess] or [errors.ErrUnsupported], or wrap the error of the failed
-// system call.
+// [ErrNoProcess], [ErrUndecided], [ErrNotLeader], [ErrOwnGroup], [os.ErrClosed] or
+// [errors.ErrUnsupported], or wrap the error of the failed system call or of the
+// context.
 package liveness
 
 import (
@@ -95,7 +117,8 @@ type Options struct {
 	// ExclusiveNamespace says that one PID namespace at a time uses the
 	// records, as when a store lies on the volume of a single container. A
 	// record of another PID namespace is then Dead, because its namespace
-	// was that of an earlier container; otherwise it is Unknown.
+	// was that of an earlier container; otherwise it is Unknown. In a jail of
+	// FreeBSD it says that all records are of that jail, see [Sysctl].
 	ExclusiveNamespace bool
 
 	// MarkerVariable is the environment variable that carries markers; empty
@@ -104,13 +127,15 @@ type Options struct {
 }
 
 // New returns the Liveness of the running system: a [Proc] on Linux and
-// Android, a [Windows] on Windows. It reads what cannot change while this process runs, such as the
-// boot ID, once; make one and keep it. On a system that this package does not
+// Android, a [Windows] on Windows, a [Sysctl] on macOS and the BSDs. It reads what
+// cannot change while this process runs, such as the boot ID, once; make one and
+// keep it. On a system that this package does not
 // know, every verdict is Unknown with an error that matches
 // [errors.ErrUnsupported].
 //
-// New fails where the process has no descriptors left to look around. The error matches [ErrInvalidOptions] when Root is not a procfs, or
-// MarkerVariable is no name of a variable.
+// New fails where the process has no descriptors left to look around. The error
+// matches [ErrInvalidOptions] when Root is not a procfs, or MarkerVariable is no
+// name of a variable.
 func New(options Options) (Liveness, error) {
 	if options.MarkerVariable == "" {
 		options.MarkerVariable = MarkerVariable
@@ -146,6 +171,29 @@ type Windows struct{ windowsView }
 
 // Check implements [Liveness].
 func (w *Windows) Check(id Identity) Verdict { return w.check(&id) }
+
+// Sysctl judges by the process records that sysctl(3) gives. [New] makes it, on
+// macOS, FreeBSD, OpenBSD, NetBSD and DragonFly BSD.
+//
+// Start is in microseconds, and no step of the clock moves it: on FreeBSD and
+// OpenBSD it is the time since boot, computed as the published start less
+// kern.boottime, which move together; on macOS, NetBSD and DragonFly it is the
+// wall time that the kernel noted when the process was forked, on NetBSD to a
+// clock tick of 10 ms. There is no Unique.
+//
+// A PID for which the kernel shows no process is nobody's if kill(2) agrees. On
+// FreeBSD a jail, and rules such as security.bsd.see_other_uids (security(7)),
+// hide processes from both: Unknown, unless the rules are off and this process
+// is in no jail, or [Options.ExclusiveNamespace] says that the records are of
+// the jail's own.
+//
+// Markers are read from the environment with which the process started its
+// program, which it may edit; macOS keeps those of Apple's own programs to
+// itself, DragonFly gives none.
+type Sysctl struct{ sysctlView }
+
+// Check implements [Liveness].
+func (s *Sysctl) Check(id Identity) Verdict { return s.check(&id) }
 
 // State is the answer of a [Verdict].
 type State uint8
@@ -228,6 +276,7 @@ func name(names []string, i int) string {
 // Verdict is the answer of [Liveness.Check]. The zero Verdict is Unknown,
 // NoEvidence.
 type Verdict struct {
+	// State is the answer, Reason why it is that.
 	State  State
 	Reason Reason
 	// Err is what kept the evidence from being read, when something did. It
@@ -276,7 +325,8 @@ func Capture(pid int) (Identity, error) {
 // the handle that package os holds, so the PID cannot pass to another process
 // meanwhile; where there is no handle, the same holds for a child that has not
 // been waited for. Call it before Wait. A process that has exited but was not
-// waited for still has an identity.
+// waited for still has an identity; on OpenBSD and NetBSD one without Start, on
+// DragonFly none.
 //
 // The error matches [ErrNoProcess] when the process is gone, and
 // [os.ErrProcessDone] too when it has been waited for.

@@ -34,25 +34,26 @@ func TestMain(m *testing.M) {
 	}
 	proctest.Main(m, map[string]func([]string){
 		"capture":       captureRole,
+		"count":         countRole,
 		"check":         checkRole,
 		"exec":          execRole,
 		"exit259":       exit259Role,
 		"exec-storm":    execStormRole,
+		"group":         groupRole,
 		"leader-exits":  leaderExitsRole,
+		"marked":        markedRole,
+		"marked-self":   markedSelfRole,
 		"mount-proc":    mountProcRole,
 		"named":         namedRole,
+		"own-group":     ownGroupRole,
 		"spawn":         spawnRole,
+		"spawn-loud":    spawnLoudRole,
+		"stubborn":      stubbornRole,
+		"terminate":     terminateRole,
 		"undumpable":    undumpableRole,
 		"unset":         unsetRole,
 		"wiped-environ": wipedEnvironRole,
 	})
-}
-
-func must(err error) {
-	if err != nil {
-		fmt.Println(err)
-		os.Exit(1)
-	}
 }
 
 // captureRole prints the identity of this process.
@@ -116,16 +117,6 @@ func namedRole(args []string) {
 	must(err)
 	must(unix.Prctl(unix.PR_SET_NAME, uintptr(unsafe.Pointer(name)), 0, 0, 0))
 	proctest.Hold()
-}
-
-// spawnRole starts a child, prints its PID, and holds.
-func spawnRole([]string) {
-	cmd := proctest.Command("hold")
-	cmd.Stdin = os.Stdin
-	must(cmd.Start())
-	fmt.Println(cmd.Process.Pid)
-	proctest.Hold()
-	cmd.Wait()
 }
 
 // leaderExitsRole ends the leading thread while others live.

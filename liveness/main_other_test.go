@@ -9,5 +9,12 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	proctest.Main(m, map[string]func([]string){"exit259": exit259Role, "unset": unsetRole})
+	roles := map[string]func([]string){
+		"exit259":    exit259Role,
+		"spawn":      spawnRole,
+		"spawn-loud": spawnLoudRole,
+		"unset":      unsetRole,
+	}
+	addRoles(roles)
+	proctest.Main(m, roles)
 }

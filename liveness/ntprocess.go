@@ -2,8 +2,12 @@ package liveness
 
 import (
 	"encoding/binary"
+	"iter"
+	"slices"
 	"time"
 	"unicode/utf16"
+
+	"github.com/rollcall-go/rollcall/internal/ntinfo"
 )
 
 // This file decodes what Windows tells about processes. It has no build tag, so
@@ -23,27 +27,34 @@ func fileTime(stamp uint64) (t time.Time, ok bool) {
 	return time.Unix(n/perSecond, n%perSecond*100).UTC(), true
 }
 
-// findCreateTime looks for a process in the list of SYSTEM_PROCESS_INFORMATION
-// that SystemProcessInformation returns, and tells when it was created. It
-// needs no right to open the process
-// (https://learn.microsoft.com/windows/win32/api/winternl/nf-winternl-ntquerysysteminformation).
-func findCreateTime(list []byte, pid uint64, pointerSize int) (created uint64, found bool) {
-	// ImageName is a UNICODE_STRING, two words in the size of a pointer;
-	// BasePriority follows, and UniqueProcessId at a pointer's alignment.
-	const createTime, imageName = 32, 56
-	uniqueProcessID := imageName + 2*pointerSize + pointerSize
-	for len(list) >= uniqueProcessID+pointerSize {
-		id := binary.LittleEndian.Uint64(append(list[uniqueProcessID:uniqueProcessID+pointerSize:uniqueProcessID+pointerSize], make([]byte, 8-pointerSize)...))
-		if id == pid {
-			return binary.LittleEndian.Uint64(list[createTime:]), true
-		}
-		next := binary.LittleEndian.Uint32(list)
-		if next == 0 || uint64(next) > uint64(len(list)) {
-			break
-		}
-		list = list[next:]
+// childOf reports whether a process was started by another that has its PID
+// now: the PID of a parent that has exited is given to others, who started
+// later than the child.
+func childOf(child, parent ntinfo.Process) bool {
+	return child.Parent == parent.PID && child.PID != parent.PID && child.Created >= parent.Created
+}
+
+// descendants returns the children of the ancestors, theirs, and so on, without
+// the ancestors.
+func descendants(all iter.Seq[ntinfo.Process], ancestors []ntinfo.Process) []ntinfo.Process {
+	children := map[uint64][]ntinfo.Process{}
+	for process := range all {
+		children[process.Parent] = append(children[process.Parent], process)
 	}
-	return 0, false
+	known := make(map[uint64]bool, len(ancestors))
+	for _, ancestor := range ancestors {
+		known[ancestor.PID] = true
+	}
+	tree := slices.Clone(ancestors)
+	for i := 0; i < len(tree); i++ {
+		for _, child := range children[tree[i].PID] {
+			if !known[child.PID] && childOf(child, tree[i]) {
+				known[child.PID] = true
+				tree = append(tree, child)
+			}
+		}
+	}
+	return tree[len(ancestors):]
 }
 
 // startKeySize is as much of a PROCESS_TELEMETRY_ID_INFORMATION as ends with

@@ -36,43 +36,6 @@ func TestFileTimes(t *testing.T) {
 	}
 }
 
-// processList builds a list of SYSTEM_PROCESS_INFORMATION from what its
-// documentation says; it proves the decoder, not Windows.
-func processList(pointerSize int, processes ...[2]uint64) []byte {
-	const size = 184
-	var list []byte
-	for i, p := range processes {
-		entry := make([]byte, size)
-		if i < len(processes)-1 {
-			binary.LittleEndian.PutUint32(entry, size)
-		}
-		binary.LittleEndian.PutUint64(entry[32:], p[1])
-		at := 56 + 3*pointerSize
-		binary.LittleEndian.PutUint32(entry[at:], uint32(p[0]))
-		list = append(list, entry...)
-	}
-	return list
-}
-
-func TestCreateTimeInTheListOfProcesses(t *testing.T) {
-	t.Parallel()
-	c := qt.New(t)
-	for _, pointerSize := range []int{4, 8} {
-		list := processList(pointerSize, [2]uint64{0, 0}, [2]uint64{4, 111}, [2]uint64{4321, 222}, [2]uint64{8, 333})
-		for pid, want := range map[uint64]uint64{0: 0, 4: 111, 4321: 222, 8: 333} {
-			created, found := liveness.FindCreateTime(list, pid, pointerSize)
-			c.Check(found, qt.IsTrue, qt.Commentf("%d", pid))
-			c.Check(created, qt.Equals, want)
-		}
-		_, found := liveness.FindCreateTime(list, 12, pointerSize)
-		c.Check(found, qt.IsFalse)
-		for n := range list { // cut anywhere, nothing else is found
-			created, found := liveness.FindCreateTime(list[:n], 8, pointerSize)
-			c.Check(!found || created == 333, qt.IsTrue, qt.Commentf("cut at %d: %d", n, created))
-		}
-	}
-}
-
 func TestStartKey(t *testing.T) {
 	t.Parallel()
 	c := qt.New(t)
@@ -129,14 +92,8 @@ func TestEnvironmentOfWindows(t *testing.T) {
 }
 
 func FuzzWindowsRecords(f *testing.F) {
-	f.Add(processList(8, [2]uint64{4, 5}, [2]uint64{8, 9}))
 	f.Add(block("A=1", "=C:=C:\\"))
 	f.Fuzz(func(t *testing.T, bytes []byte) {
-		for _, pointerSize := range []int{4, 8} {
-			if created, found := liveness.FindCreateTime(bytes, 8, pointerSize); !found && created != 0 {
-				t.Fatalf("%d, not found", created)
-			}
-		}
 		if environ, ok := liveness.ParseEnvironment(bytes); !ok && environ != nil {
 			t.Fatalf("%q, cut", environ)
 		}

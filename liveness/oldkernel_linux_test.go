@@ -14,10 +14,6 @@ import (
 	"github.com/rollcall-go/rollcall/liveness"
 )
 
-// oldKernelVariable makes this test binary believe that it runs on an older
-// kernel.
-const oldKernelVariable = "ROLLCALL_TEST_OLD_KERNEL"
-
 // oldKernelRefused is the exit code where that cannot be had.
 const oldKernelRefused = 77
 
@@ -27,18 +23,20 @@ func TestOlderKernelsGiveTheSameVerdicts(t *testing.T) {
 	if os.Getenv(oldKernelVariable) != "" {
 		return
 	}
+	const all = "Group|Process|Child|Zombie|Thread|Exec|User|Marker|Old|Namespace|Procfs|Root|Capture|Self"
 	for _, test := range []struct {
 		name   string
 		kernel string
+		run    string
 	}{
-		{"Linux before 6.9: no pidfs", "no pidfs"},
-		{"Linux before 5.3: no pidfds", "no pidfd"},
+		{"Linux before 6.9: no signals to groups by pidfd", "no pidfd groups", "Group"},
+		{"Linux before 6.9: no pidfs", "no pidfs", all},
+		{"Linux before 5.3: no pidfds", "no pidfd", all},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			cmd := exec.CommandContext(t.Context(), proctest.Binary(), "-test.timeout=2m",
-				"-test.run=Process|Child|Zombie|Thread|Exec|User|Marker|Old|Namespace|Procfs|Root|Capture|Self",
-				"-test.skip=Example|Fuzz|Reused|Remember|WithoutProcfs") // those that look before they imitate
+			cmd := exec.CommandContext(t.Context(), proctest.Binary(), "-test.timeout=5m", "-test.run="+test.run,
+				"-test.skip=Example|Fuzz|Reused|Remember|WithoutProcfs|ManyWatched|ManyWaits") // those that look before they imitate, or need a pidfd
 			cmd.Env = append(os.Environ(), oldKernelVariable+"="+test.kernel, "GORACE=atexit_sleep_ms=0")
 			output, err := cmd.CombinedOutput()
 			var exit *exec.ExitError
@@ -61,6 +59,8 @@ func imitateOldKernel(kernel string) error {
 	case "no pidfs":
 		liveness.WithoutPidfs()
 		return nil
+	case "no pidfd groups":
+		return refuseWith(unix.EINVAL, unix.BPF_JGE, 1, unix.SYS_PIDFD_SEND_SIGNAL) // flags
 	case "no pidfd":
 		return refuse(unix.SYS_PIDFD_OPEN, unix.SYS_PIDFD_SEND_SIGNAL)
 	default:
@@ -68,13 +68,21 @@ func imitateOldKernel(kernel string) error {
 	}
 }
 
-// refuse makes system calls fail with ENOSYS (seccomp(2)).
-func refuse(calls ...uint32) error {
-	filter := []unix.SockFilter{{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS}} // seccomp_data.nr
+// refuse makes system calls fail with ENOSYS.
+func refuse(calls ...uint32) error { return refuseWith(unix.ENOSYS, unix.BPF_JGE, 0, calls...) }
+
+// refuseWith makes system calls fail whose fourth argument compares so with k
+// (seccomp(2)).
+func refuseWith(errno unix.Errno, comparison uint16, k uint32, calls ...uint32) error {
+	const number, fourth = 0, 16 + 3*8 // in seccomp_data; its lower half
+	filter := []unix.SockFilter{{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: number}}
 	for _, call := range calls {
 		filter = append(filter,
-			unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: call, Jf: 1},
-			unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ERRNO | uint32(unix.ENOSYS)})
+			unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: call, Jf: 4},
+			unix.SockFilter{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: fourth},
+			unix.SockFilter{Code: unix.BPF_JMP | comparison | unix.BPF_K, K: k, Jf: 1},
+			unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ERRNO | uint32(errno)},
+			unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW})
 	}
 	filter = append(filter, unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW})
 	program := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}

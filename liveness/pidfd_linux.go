@@ -2,6 +2,7 @@ package liveness
 
 import (
 	"encoding/binary"
+	"errors"
 	"os"
 	"runtime"
 	"strconv"
@@ -54,10 +55,15 @@ func uniqueOf(fd int) (uint64, error) {
 }
 
 // exited reports whether a pidfd says that its process has ended, reaped or not.
-func exited(pidfd int) bool {
-	fds := [1]unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}
-	n, err := unix.Poll(fds[:], 0)
-	return err == nil && n == 1
+// poll(2) fails where this process may not have as much as one descriptor.
+func exited(pidfd int) (bool, error) {
+	for {
+		fds := [1]unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}
+		n, err := unix.Poll(fds[:], 0)
+		if !errors.Is(err, unix.EINTR) {
+			return n == 1, os.NewSyscallError("poll", err)
+		}
+	}
 }
 
 // reaped reports whether nobody has the PID of the pidfd's process any more, or

@@ -1,4 +1,4 @@
-//go:build !linux && !windows
+//go:build !linux && !windows && (ios || !darwin) && !dragonfly && !freebsd && !netbsd && !openbsd
 
 package liveness
 

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/windows"
 
 	"github.com/rollcall-go/rollcall/bootid"
+	"github.com/rollcall-go/rollcall/internal/ntinfo"
 )
 
 // windowsView is the view of the processes of this machine.
@@ -61,8 +62,6 @@ func open(pid int) (opened, error) {
 	}
 	return o, err
 }
-
-var errNobody = errors.New("no process has its PID")
 
 // openExactly opens the process that has the PID. Windows rounds a number down
 // to a multiple of four and opens the process that has that one
@@ -120,27 +119,19 @@ func startKey(handle windows.Handle) uint64 {
 
 // listedStart finds a process that may not be opened in the list of all.
 func listedStart(pid int) (uint64, error) {
-	list := make([]byte, 1<<18)
-	for {
-		var n uint32
-		err := windows.NtQuerySystemInformation(windows.SystemProcessInformation, unsafe.Pointer(&list[0]), uint32(len(list)), &n)
-		if errors.Is(err, windows.STATUS_INFO_LENGTH_MISMATCH) && len(list) < 1<<28 {
-			list = make([]byte, max(2*len(list), int(n)))
-			continue
-		}
-		if err != nil {
-			return 0, fmt.Errorf("NtQuerySystemInformation(SystemProcessInformation): %w", err)
-		}
-		start, found := findCreateTime(list[:n], uint64(pid), int(unsafe.Sizeof(uintptr(0))))
-		if !found {
-			return 0, errors.New("not in the list of processes")
-		}
-		return start, nil
+	processes, err := ntinfo.Processes()
+	if err != nil {
+		return 0, err
 	}
+	process, found := ntinfo.Find(processes, uint64(pid))
+	if !found {
+		return 0, errors.New("not in the list of processes")
+	}
+	return process.Created, nil
 }
 
 func (v *windowsView) check(id *Identity) Verdict {
-	if v.boot.Quality != bootid.Native { // a step of the clock moves it
+	if v.boot.Boot == "" { // it could not be read
 		now := *v
 		now.boot, _ = bootid.Current()
 		v = &now

@@ -142,7 +142,7 @@ func TestProcessIsAliveAllThroughItsExecs(t *testing.T) {
 	c := qt.New(t)
 	for _, thread := range []string{"leader", "other"} {
 		c.Run("by thread "+thread, func(c *qt.C) {
-			cmd := proctest.Command("exec-storm", "20", thread)
+			cmd := proctest.Command("exec-storm", "8", thread)
 			// A variable that fills a first read of the environment.
 			cmd.Env = append([]string{"FILLER=" + strings.Repeat("x", 503)}, cmd.Env...)
 			marker := liveness.Plant(cmd)

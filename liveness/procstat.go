@@ -8,6 +8,8 @@ import (
 // procStat is what this package needs of /proc/PID/stat (proc_pid_stat(5)).
 type procStat struct {
 	state   byte   // field 3
+	parent  uint64 // field 4, ppid; 0 for one outside of the PID namespace
+	group   uint64 // field 5, pgrp; likewise
 	threads uint64 // field 20, num_threads
 	start   uint64 // field 22, starttime, in clock ticks since boot
 }
@@ -50,6 +52,14 @@ func parseProcStat(line []byte) (procStat, error) {
 			return procStat{}, errBadStat
 		}
 		switch field {
+		case 4:
+			if stat.parent, ok = parseDecimal(rest[:space]); !ok {
+				return procStat{}, errBadStat
+			}
+		case 5: // -1 when the process has just been reaped
+			if stat.group, ok = parseDecimal(rest[:space]); !ok && string(rest[:space]) != "-1" {
+				return procStat{}, errBadStat
+			}
 		case 20:
 			if stat.threads, ok = parseDecimal(rest[:space]); !ok {
 				return procStat{}, errBadStat

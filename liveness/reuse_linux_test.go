@@ -15,7 +15,7 @@ import (
 )
 
 // TestPIDReusedWithinATickIsAnotherProcess gives the PIDs of dead processes to
-// new ones, in a PID namespace of its own, until that has happened 1,000 times
+// new ones, in a PID namespace of its own, until that has happened so often
 // within the clock tick in which the dead one had started: their start stamps
 // are equal. Only the unique number of pidfs tells them apart; without it such
 // a stranger looks alive, which the package documentation says.
@@ -24,16 +24,17 @@ func TestPIDReusedWithinATickIsAnotherProcess(t *testing.T) {
 		return
 	}
 	c := qt.New(t)
-	wanted, most := 1000, 20000
-	if proctest.Race { // in which nothing is within a tick
+	wanted := 100
+	if proctest.Race { // in which little is within a tick
 		wanted = 20
 	}
+	wanted = setting(t, reusesVariable, wanted)
 	proctest.Mount(t, "proc", "/proc", "proc", 0, "")
 	sleep, err := exec.LookPath("sleep")
 	c.Assert(err, qt.IsNil)
 	system := newLiveness(t, liveness.Options{})
 	var reused, sameTick, confused int
-	for range most {
+	for range 20 * wanted {
 		old, oldID := sleeper(t, sleep)
 		pid := oldID.PID
 		kill(old)
@@ -95,6 +96,11 @@ func kill(process *os.Process) {
 // if another process or thread was given it.
 func takePID(t testing.TB, path string, pid int) (*os.Process, liveness.Identity) {
 	t.Helper()
+	return takePIDWith(t, pid, func() (*os.Process, liveness.Identity) { return sleeper(t, path) })
+}
+
+func takePIDWith(t testing.TB, pid int, start func() (*os.Process, liveness.Identity)) (*os.Process, liveness.Identity) {
+	t.Helper()
 	// The next number given is the one after this.
 	if err := os.WriteFile("/proc/sys/kernel/ns_last_pid", []byte(strconv.Itoa(pid-1)), 0); err != nil {
 		if errors.Is(err, os.ErrNotExist) || errors.Is(err, os.ErrPermission) || errors.Is(err, unix.EROFS) {
@@ -102,7 +108,7 @@ func takePID(t testing.TB, path string, pid int) (*os.Process, liveness.Identity
 		}
 		t.Fatal(err)
 	}
-	process, id := sleeper(t, path)
+	process, id := start()
 	if id.PID != pid {
 		kill(process)
 		return nil, id

@@ -32,7 +32,11 @@ type procView struct {
 	files bool
 	// pidfs says that pidfds have an inode number that is a Unique.
 	pidfs bool
+	// pidfds says that this process may open pidfds.
+	pidfds bool
 
+	// selfPID is kept too: os.Getpid is a system call each time.
+	selfPID               int
 	selfStart, selfUnique uint64
 	// namespaceErr is why the namespace is not known. A kernel without PID
 	// namespaces is no error.
@@ -77,7 +81,7 @@ func ownView() (procView, error) {
 }
 
 func makeOwnView() (procView, error) {
-	view := procView{root: "/proc"}
+	view := procView{root: "/proc", selfPID: os.Getpid()}
 	var err error
 	if view.files, err = showsOwnPIDs(view.root); err != nil {
 		return procView{}, err
@@ -90,7 +94,7 @@ func makeOwnView() (procView, error) {
 		if exhausted.Is(err) {
 			return procView{}, err
 		}
-		self, err := view.readStat(os.Getpid())
+		self, err := view.readStat(view.selfPID)
 		if exhausted.Is(err) {
 			return procView{}, err
 		}
@@ -102,6 +106,7 @@ func makeOwnView() (procView, error) {
 	}
 	if err == nil {
 		defer unix.Close(fd)
+		view.pidfds = true
 		if isPidfs(fd) {
 			view.selfUnique, err = uniqueOf(fd)
 			view.pidfs = err == nil

@@ -475,7 +475,7 @@ func TestProcessThatVanishesIsAliveAndThenDead(t *testing.T) {
 	c := qt.New(t)
 	system := newLiveness(t, liveness.Options{})
 	verdicts := map[liveness.Reason]int{}
-	for range 100 {
+	for range 40 {
 		cmd := exec.Command("sleep", "1000")
 		marker := liveness.Plant(cmd)
 		c.Assert(cmd.Start(), qt.IsNil)

@@ -148,6 +148,14 @@ func (c *Child) WriteLine(t testing.TB, line string) {
 	}
 }
 
+// CloseStdin ends the child's standard input, for which [Hold] waits.
+func (c *Child) CloseStdin(t testing.TB) {
+	t.Helper()
+	if err := c.stdin.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // Kill kills the child and waits for it. It may be called again.
 func (c *Child) Kill() {
 	if c.ProcessState == nil {

@@ -74,6 +74,8 @@ func (w *World) judge(id liveness.Identity, sameBoot bool, p *process) liveness.
 	switch {
 	case sameBoot && id.Unique != 0 && !w.noUnique:
 		return verdict(id.Unique == p.unique, p.zombie)
+	case id.Start != 0 && sameClock && id.Start != p.start:
+		return dead(liveness.PIDReused)
 	case sameBoot && id.Start != 0 && (sameClock || id.Namespace.Time == 0 && id.Start == p.start):
 		return verdict(id.Start == p.start, p.zombie)
 	case p.zombie:

@@ -1,0 +1,52 @@
+package bootid_test
+
+import (
+	"runtime"
+	"testing"
+
+	qt "github.com/frankban/quicktest"
+	"github.com/google/uuid"
+
+	"github.com/rollcall-go/rollcall/bootid"
+	"github.com/rollcall-go/rollcall/internal/kinfo"
+	"github.com/rollcall-go/rollcall/internal/proctest"
+)
+
+const bootColumn = "boot ID"
+
+func TestBootIsAsTheTableOfPlatformsSays(t *testing.T) {
+	t.Parallel()
+	rows := proctest.Platforms(t, "..")
+	id, _ := bootid.Current() // the two rows of Linux say the same
+	proctest.OneOf(t, bootColumn, rows[proctest.Platform(runtime.GOOS)][bootColumn], id.Quality.String())
+}
+
+// The kernel has all that the system has to offer, or as little.
+func TestBootOfPlayedKernelsIsAsTheTableOfPlatformsSays(t *testing.T) {
+	t.Parallel()
+	c := qt.New(t)
+	rows := proctest.Platforms(t, "..")
+	for _, goos := range []string{"darwin", "freebsd", "openbsd", "netbsd", "dragonfly"} {
+		row := rows[proctest.Platform(goos)]
+		poor := bootid.Sysctls{Init: kinfo.Process{PID: 1, Start: 103e6}, Thread: 412345, BootTimes: []int64{100e6, 100e6}}
+		if goos == "darwin" { // each has it
+			poor.Texts = map[string]string{"kern.bootsessionuuid": boot1}
+		}
+		rich := poor
+		id := uuid.MustParse(boot1)
+		rich.Texts = map[string]string{"kern.bootsessionuuid": boot1}
+		rich.Raws = map[string][]byte{"kern.boot_id": id[:]}
+		seen := ""
+		for _, kernel := range []bootid.Sysctls{rich, poor} {
+			id, err := kernel.Boot(system(goos))
+			c.Assert(err, qt.IsNil)
+			proctest.OneOf(t, goos+" "+bootColumn, row[bootColumn], id.Quality.String())
+			if seen != "" && seen != id.Quality.String() {
+				seen += " or " + id.Quality.String()
+			} else {
+				seen = id.Quality.String()
+			}
+		}
+		c.Check(row[bootColumn], qt.Equals, seen, qt.Commentf("%s", goos))
+	}
+}

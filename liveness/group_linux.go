@@ -1,0 +1,144 @@
+package liveness
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+func (p *pidfd) signalGroup(sig os.Signal) error {
+	number, ok := sig.(syscall.Signal)
+	if !ok {
+		return fmt.Errorf("signal %v: %w", sig, errors.ErrUnsupported)
+	}
+	return p.with(func(fd int) error {
+		if p.pid == unix.Getpgrp() {
+			return ErrOwnGroup
+		}
+		leads, err := p.leads(fd)
+		if err != nil {
+			return err
+		}
+		if !leads {
+			return ErrNotLeader
+		}
+		err = unix.PidfdSendSignal(fd, number, nil, unix.PIDFD_SIGNAL_PROCESS_GROUP)
+		if errors.Is(err, unix.EINVAL) { // before Linux 6.9
+			return p.killGroup(fd, number)
+		}
+		return sent(err)
+	})
+}
+
+// leads reports whether the process leads a process group, as far as it can be
+// asked: one that has been waited for leads what group has its number still.
+func (p *pidfd) leads(fd int) (bool, error) {
+	group, err := unix.Getpgid(p.pid)
+	if reaped(fd) {
+		return true, nil
+	}
+	return group == p.pid, os.NewSyscallError("getpgid", err)
+}
+
+// killGroup signals the group by its number, which is that of no other group as
+// long as the leader has its PID.
+func (p *pidfd) killGroup(fd int, sig syscall.Signal) error {
+	if reaped(fd) {
+		return p.lostGroup()
+	}
+	return sent(unix.Kill(-p.pid, sig))
+}
+
+// lostGroup is the error for a group whose number may be another's now.
+func (p *pidfd) lostGroup() error {
+	if unix.Kill(-p.pid, 0) == unix.ESRCH {
+		return fmt.Errorf("%w: %w", ErrNoProcess, unix.ESRCH)
+	}
+	return errLostGroup
+}
+
+// held returns nil if the number of the group is that of this group.
+func (p *pidfd) held(fd int) error {
+	err := unix.PidfdSendSignal(fd, 0, nil, unix.PIDFD_SIGNAL_PROCESS_GROUP)
+	switch {
+	case err == unix.EINVAL && reaped(fd):
+		return p.lostGroup()
+	case err == unix.EINVAL, err == unix.EPERM:
+		return nil
+	default:
+		return sent(err)
+	}
+}
+
+// waitGroup waits for one member of the group after the other, until /proc
+// shows no more.
+func (p *pidfd) waitGroup(ctx context.Context) error {
+	for {
+		member, err := p.anyMember()
+		switch {
+		case errors.Is(err, ErrNoProcess):
+			return nil
+		case err != nil:
+			return err
+		}
+		err = member.wait(ctx)
+		_ = member.close()
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// anyMember pins a living process of the group. The error matches ErrNoProcess
+// when there is none.
+func (p *pidfd) anyMember() (*pidfd, error) {
+	if err := p.with(p.held); err != nil {
+		return nil, err
+	}
+	if !p.view.files {
+		return nil, fmt.Errorf("%s does not show this PID namespace: %w", p.view.root, errors.ErrUnsupported)
+	}
+	pids, err := p.view.listPIDs()
+	if err != nil {
+		return nil, err
+	}
+	for _, pid := range pids {
+		if stat, err := p.view.readStat(pid); err == nil && stat.group == uint64(p.pid) && !stat.exited() {
+			member, err := p.pinMember(pid)
+			if member != nil || err != nil {
+				return member, err
+			}
+		}
+	}
+	return nil, ErrNoProcess
+}
+
+// pinMember pins the process that has the PID if it lives in the group. It
+// returns nil if it does not.
+func (p *pidfd) pinMember(pid int) (*pidfd, error) {
+	fd, err := unix.PidfdOpen(pid, 0)
+	if errors.Is(err, unix.ESRCH) || errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EINVAL) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, os.NewSyscallError("pidfd_open", err)
+	}
+	// What is read of the number is of this process if it has it afterwards.
+	stat, err := p.view.readStat(pid)
+	if reaped(fd) || err == nil && (stat.group != uint64(p.pid) || stat.exited()) {
+		unix.Close(fd)
+		return nil, nil
+	}
+	if err == nil {
+		err = p.with(p.held) // and its group was this one if this one exists
+	}
+	if err != nil {
+		unix.Close(fd)
+		return nil, err
+	}
+	return p.view.newPidfd(pid, fd)
+}

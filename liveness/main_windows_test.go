@@ -1,0 +1,3 @@
+package liveness_test
+
+func addRoles(roles map[string]func([]string)) { roles["own-tree"] = ownTreeRole }

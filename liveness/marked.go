@@ -1,0 +1,109 @@
+package liveness
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+)
+
+// MarkedProcess is a process that [Marked] has found.
+type MarkedProcess struct {
+	// Identity is that of [Capture], and the Marker that the process carries.
+	Identity Identity
+	// Parent is the PID of its parent when it was looked at, 0 when that is
+	// outside of the PID namespace or, on Windows, has exited. Nothing keeps
+	// that number from passing to another process.
+	Parent int
+	// Inherited says that the parent is a living process with the same marker.
+	// Of the processes with one marker, the one that the marker was planted in
+	// is not Inherited as long as it lives. Those of its children that outlive
+	// it are not either then: there can be several, or one that is a child.
+	Inherited bool
+}
+
+// Marked lists the living processes that carry a marker, in a variable that the
+// Options of the Liveness name: those that were planted, see [Plant], and whatever
+// they have started since, because children inherit the marker. A caller who
+// leaves out the markers on record has the orphans: what was started, and then
+// lost before or after it was recorded. The caller's own process is left out; an
+// ancestor that carries a marker is not.
+//
+// A process whose environment could not be read may carry a marker. It is told as
+// an error with its PID, and the listing goes on: other users' processes are
+// such, for all but root. A process that has removed or overwritten its marker is
+// not found; on Linux removing it from the environment that the program sees does
+// not remove it from the one that is read. The list is of the processes that lived
+// all the while; those that were started meanwhile may be missing.
+//
+// The Liveness is one that [New] returned. An error matches
+// [errors.ErrUnsupported] and is the only one where processes cannot be listed: on
+// systems that [Open] does not know, without a /proc of this PID namespace, with a
+// Root that shows another, and with any other Liveness. When ctx is done, the last
+// error wraps ctx.Err().
+//
+// Linux: every /proc/PID/environ is read. Windows: that of every process that may
+// be opened, of the same word size, out of its memory. macOS and the BSDs: what
+// sysctl(3) gives of each; DragonFly gives no environment, which is an error that
+// matches errors.ErrUnsupported.
+func Marked(ctx context.Context, l Liveness) iter.Seq2[MarkedProcess, error] {
+	return func(yield func(MarkedProcess, error) bool) {
+		failed := func(err error) bool {
+			return yield(MarkedProcess{}, fmt.Errorf("liveness: list marked processes: %w", err))
+		}
+		system, ok := l.(processes)
+		if !ok {
+			failed(fmt.Errorf("by a %T: %w", l, errors.ErrUnsupported))
+			return
+		}
+		found, unread, err := system.findMarked(ctx)
+		setInherited(found)
+		for _, process := range found {
+			if !yield(process, nil) {
+				return
+			}
+		}
+		for _, err := range unread {
+			if !failed(err) {
+				return
+			}
+		}
+		if err != nil {
+			failed(err)
+		}
+	}
+}
+
+// setInherited finds out whose parents carry the same marker. A parent was not
+// started after its child.
+func setInherited(found []MarkedProcess) {
+	byPID := make(map[int]*MarkedProcess, len(found))
+	for i := range found {
+		byPID[found[i].Identity.PID] = &found[i]
+	}
+	for i := range found {
+		process := &found[i]
+		parent := byPID[process.Parent]
+		process.Inherited = parent != nil && parent != process &&
+			parent.Identity.Marker == process.Identity.Marker && parent.Identity.Start <= process.Identity.Start
+	}
+}
+
+// findMarker returns the value of the variable in an environment block, as
+// getenv(3) would. It has none in a garbled block.
+func findMarker(environ []byte, variable string) (marker string, found bool) {
+	if len(environ) == 0 || environ[len(environ)-1] != 0 {
+		return "", false
+	}
+	for entry := range bytes.SplitSeq(environ[:len(environ)-1], []byte{0}) {
+		equals := bytes.IndexByte(entry, '=')
+		if equals <= 0 {
+			return "", false
+		}
+		if string(entry[:equals]) == variable && !found {
+			marker, found = string(entry[equals+1:]), true
+		}
+	}
+	return marker, marker != ""
+}

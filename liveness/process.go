@@ -1,0 +1,247 @@
+package liveness
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+	"time"
+)
+
+// Opener is a [Liveness] that can also open the processes it judges. [Proc],
+// [Sysctl] and [Windows] do; what their Options say holds for Open too.
+type Opener interface {
+	// Open is [Open] by this Liveness.
+	Open(Identity) (*Process, error)
+}
+
+var (
+	_ Opener = (*Proc)(nil)
+	_ Opener = (*Windows)(nil)
+	_ Opener = (*Sysctl)(nil)
+)
+
+// Open opens the recorded process, so that what is done through the [Process]
+// is done to that one and to no other, whoever has its PID by then. The process
+// is pinned first and judged then: the one that was judged is the one that is
+// pinned. It is as surely the recorded one as the evidence is; see the package
+// documentation for what is weak. Open uses a Liveness with the zero Options;
+// for others call the Open of the Liveness, see [Opener].
+//
+// Only a process whose verdict is Alive is opened. Otherwise there is a
+// [*VerdictError], which matches [ErrNoProcess] when the recorded process is
+// dead and [ErrUndecided] when that is not known. The zero Identity and one that
+// no process can have give an error that matches [ErrInvalid] too. Opening sends
+// nothing.
+//
+// Linux: a pidfd (pidfd_open(2)). The error matches [errors.ErrUnsupported] when
+// the kernel has none (before 5.3), and where the Root of the Liveness shows
+// another PID namespace. Windows: a handle with the right to terminate; without
+// that right the error wraps ERROR_ACCESS_DENIED. macOS and the BSDs: a kqueue(2)
+// that tells of the process's end, see [Process.Signal]. Elsewhere the error
+// matches errors.ErrUnsupported.
+func Open(id Identity) (*Process, error) {
+	l, err := New(Options{})
+	if err != nil {
+		return nil, openError(id, err)
+	}
+	opener, ok := l.(Opener)
+	if !ok {
+		return nil, openError(id, errUnsupported())
+	}
+	return opener.Open(id)
+}
+
+// Open implements [Opener].
+func (p *Proc) Open(id Identity) (*Process, error) { return openProcess(&p.procView, id) }
+
+// Open implements [Opener].
+func (s *Sysctl) Open(id Identity) (*Process, error) { return openProcess(&s.sysctlView, id) }
+
+// Open implements [Opener].
+func (w *Windows) Open(id Identity) (*Process, error) { return openProcess(&w.windowsView, id) }
+
+// VerdictError says that a process was not opened, because it is not known to
+// be alive. It matches [ErrNoProcess] when the verdict is Dead and [ErrUndecided]
+// when it is Unknown, and whatever the Err of the verdict matches.
+type VerdictError struct{ Verdict Verdict }
+
+// Error returns the sentence of the verdict.
+func (e *VerdictError) Error() string { return e.Verdict.String() }
+
+// Is reports whether target is the sentinel of the verdict's State.
+func (e *VerdictError) Is(target error) bool {
+	return e.Verdict.State == Dead && target == ErrNoProcess || e.Verdict.State == Unknown && target == ErrUndecided
+}
+
+// Unwrap returns the Err of the verdict.
+func (e *VerdictError) Unwrap() error { return e.Verdict.Err }
+
+// Process is one living process that was on record, opened by [Open]. Close it
+// when it is no longer needed. It is safe for concurrent use; after Close its
+// methods return an error that matches [os.ErrClosed].
+//
+// A Process keeps one descriptor, on macOS and the BSDs three, on Windows one
+// handle, until it is closed.
+// On Windows the handle also keeps the PID from being given to another process.
+type Process struct {
+	id  Identity
+	pin pin
+}
+
+// processes is what a system gives beyond verdicts. The views of the systems
+// implement it.
+type processes interface {
+	// pin pins the recorded process. The error is a VerdictError when its
+	// verdict is not Alive.
+	pin(*Identity) (pin, error)
+	newMultiplexer() (multiplexer, error)
+	// findMarked lists the processes that carry a marker, and says whose
+	// environment could not be read. Inherited is not set.
+	findMarked(context.Context) (found []MarkedProcess, unread []error, err error)
+}
+
+// pin is the hold on one process. Its methods are those of Process, without
+// the prefix of their errors.
+type pin interface {
+	signal(os.Signal) error
+	signalGroup(os.Signal) error
+	wait(context.Context) error
+	waitGroup(context.Context) error
+	close() error
+}
+
+func openProcess(system processes, id Identity) (*Process, error) {
+	if id.IsZero() {
+		return nil, openError(id, &VerdictError{unreadable(errZeroIdentity)})
+	}
+	held, err := system.pin(&id)
+	if err != nil {
+		return nil, openError(id, err)
+	}
+	return &Process{id, held}, nil
+}
+
+var errZeroIdentity = fmt.Errorf("%w: no process is recorded", ErrInvalid)
+
+func openError(id Identity, err error) error {
+	return fmt.Errorf("liveness: open PID %d: %w", id.PID, err)
+}
+
+func (p *Process) wrap(action string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("liveness: %s PID %d: %w", action, p.id.PID, err)
+}
+
+// Identity returns the identity by which the process was opened.
+func (p *Process) Identity() Identity { return p.id }
+
+// Signal sends a signal to the process, and to no other process. The error
+// matches [ErrNoProcess] when the process is gone. One that has exited and was
+// not waited for may still take signals, which do nothing.
+//
+// Linux: pidfd_send_signal(2); sig is a [syscall.Signal], 0 sends nothing and
+// tells whether it could be sent. Windows: only [os.Kill], which is
+// TerminateProcess with exit code 1, as package os does it; everything else
+// gives an error that matches [errors.ErrUnsupported], because Windows has no
+// request that reaches one process only.
+//
+// macOS and the BSDs can only signal a number. The kqueue is asked whether the
+// process has ended, and the process is judged, just before kill(2). For some
+// microseconds after that it can still end, be waited for by its parent, and its
+// PID pass to a new process: a signal could reach that one.
+func (p *Process) Signal(sig os.Signal) error { return p.wrap("signal", p.pin.signal(sig)) }
+
+// SignalGroup sends a signal to the process group that the process leads. It
+// does nothing, and the error says so, when the process does not lead one
+// ([ErrNotLeader]), when the calling process is in the group ([ErrOwnGroup]), or
+// when the group is gone ([ErrNoProcess]).
+//
+// Linux 6.9 and later: pidfd_send_signal(2) with PIDFD_SIGNAL_PROCESS_GROUP,
+// which reaches the group also when its leader has exited and been waited for,
+// and never another group. Earlier kernels know a group by its number only. It
+// is the leader's until the leader has been waited for, which is looked at just
+// before kill(2); in between, another process can wait for it and the number
+// pass to a new group. After that the error matches [errors.ErrUnsupported] if
+// some group has the number.
+//
+// macOS and the BSDs: as on earlier kernels of Linux.
+//
+// Windows has no process groups. The group is the tree of processes that the
+// process started: those that have its PID as their parent's and were not
+// created before it, their children likewise, and so on; a child whose parent
+// has exited before is not found. Only [os.Kill] is possible, as with Signal.
+// The job that the processes may belong to is left alone: it has no name by
+// which to open it, and may hold others.
+func (p *Process) SignalGroup(sig os.Signal) error {
+	return p.wrap("signal the group of", p.pin.signalGroup(sig))
+}
+
+// Wait returns nil when the process has exited, whether or not its parent has
+// waited for it. It need not be a child of the caller, and stays for its parent
+// to wait for. When ctx is done first, the error wraps ctx.Err().
+//
+// Waiting takes no time of the processor and, on Linux and Windows, no thread of
+// its own; on macOS and the BSDs it takes one. A process that executes another program goes on to be the same one.
+func (p *Process) Wait(ctx context.Context) error { return p.wrap("wait for", p.pin.wait(ctx)) }
+
+// Terminate ends the process: it sends SIGTERM and, if the process is still
+// there after the grace, SIGKILL, and returns nil when it has exited. A process
+// that is gone already is no error. With no grace it sends SIGKILL at once.
+//
+// When ctx is done first, the error wraps ctx.Err(); within the grace, SIGKILL
+// is not sent then. On Windows, where a process cannot be asked, it is
+// terminated at once: a program that has its own way to ask does so, calls Wait
+// with a deadline, and then this.
+func (p *Process) Terminate(ctx context.Context, grace time.Duration) error {
+	return p.wrap("terminate", terminate(ctx, grace, p.pin.signal, p.pin.wait))
+}
+
+// TerminateGroup ends the process group that the process leads, on Windows the
+// tree of processes that it started, as Terminate ends one process, and returns
+// nil when no process of it runs any more. What processes of the group start
+// meanwhile is ended with them. The errors are those of [Process.SignalGroup],
+// but a group that is gone already is no error. On macOS and the BSDs it has ended
+// when its number is nobody's any more, zombies included. On Linux the processes of the
+// group are found in /proc, without which the error matches
+// [errors.ErrUnsupported]; one that may not be signalled, such as another
+// user's, is waited for until ctx is done, and one that hidepid hides is not waited
+// for.
+func (p *Process) TerminateGroup(ctx context.Context, grace time.Duration) error {
+	return p.wrap("terminate the group of", terminate(ctx, grace, p.pin.signalGroup, p.pin.waitGroup))
+}
+
+func terminate(ctx context.Context, grace time.Duration, signal func(os.Signal) error, wait func(context.Context) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if grace > 0 {
+		err := signal(syscall.SIGTERM)
+		switch {
+		case err == nil:
+			gentle, cancel := context.WithTimeout(ctx, grace)
+			defer cancel()
+			if err := wait(gentle); err == nil || ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
+				return err
+			}
+		case errors.Is(err, ErrNoProcess):
+			return nil
+		case !errors.Is(err, errors.ErrUnsupported):
+			return err
+		}
+	}
+	if err := signal(os.Kill); err != nil {
+		if errors.Is(err, ErrNoProcess) {
+			return nil
+		}
+		return err
+	}
+	return wait(ctx)
+}
+
+// Close gives up the hold on the process. The process goes on. A Wait that is
+// under way returns.
+func (p *Process) Close() error { return p.wrap("close", p.pin.close()) }
