@@ -208,7 +208,7 @@ func TestBatchesAreBounded(t *testing.T) {
 	c := qt.New(t)
 	w := livenesstest.New()
 	var all []string
-	for i := range 1000 {
+	for i := range 3000 {
 		all = append(all, fmt.Sprint(i))
 	}
 	store := newBatchStore(c, w, all...)
@@ -216,9 +216,9 @@ func TestBatchesAreBounded(t *testing.T) {
 	cleaner.Concurrency = 4 // judges in parallel, stops in order
 	report, err := cleaner.Clean(c.Context())
 	c.Assert(err, qt.IsNil)
-	c.Assert(report.Stopped, qt.Equals, 1000)
+	c.Assert(report.Stopped, qt.Equals, 3000)
 	c.Assert(slices.Concat(store.batches...), qt.DeepEquals, all)
 	for _, batch := range store.batches {
-		c.Assert(len(batch) <= 256, qt.IsTrue)
+		c.Assert(len(batch) <= 1024, qt.IsTrue)
 	}
 }

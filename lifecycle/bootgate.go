@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/rollcall-go/rollcall/bootid"
 	"github.com/rollcall-go/rollcall/liveness"
 )
 
@@ -32,10 +33,11 @@ type KV interface {
 // two passes at once, or one too many, do no harm.
 //
 // The gate is kept per boot and PID namespace, because a restarted container
-// has the boot ID of its host and none of its processes, and per value of
-// SYSTEMD_SOFT_REBOOTS_COUNT. systemd sets that variable for the programs it
-// starts itself, so a program started from a login does not see a soft reboot:
-// set Every, or call [Cleaner.Clean], where soft reboots are used.
+// has the boot ID of its host and none of its processes, and per value of the
+// environment variable SYSTEMD_SOFT_REBOOTS_COUNT. systemd (257) sets it for
+// generators alone (systemd.generator(7)), so a service does not see a soft reboot
+// unless its unit sets it, from "systemctl show -p SoftRebootsCount". Where soft
+// reboots are used, do so, set Every, or call [Cleaner.Clean].
 //
 // KV is required; the zero value of every other field is usable. A BootGate is
 // not changed by its methods, and safe for concurrent use.
@@ -128,9 +130,14 @@ func (g *BootGate) key(self liveness.Identity) string {
 	if name == "" {
 		name = "clean"
 	}
-	ns := self.Namespace
-	return fmt.Sprintf("rollcall/%s/%s/%d.%d.%d/%s", name, self.Boot.Boot, ns.PID, ns.PIDUnique, ns.InitStart,
-		os.Getenv("SYSTEMD_SOFT_REBOOTS_COUNT"))
+	var space [160]byte // on the stack; fmt would take longer than a system call
+	key := append(space[:0], "rollcall/"...)
+	key = append(append(key, name...), '/')
+	key = append(append(key, self.Boot.Boot...), '/')
+	key = append(strconv.AppendUint(key, self.Namespace.PID, 10), '.')
+	key = append(strconv.AppendUint(key, self.Namespace.PIDUnique, 10), '.')
+	key = append(strconv.AppendUint(key, self.Namespace.InitStart, 10), '/')
+	return string(append(key, os.Getenv("SYSTEMD_SOFT_REBOOTS_COUNT")...))
 }
 
 // claims has the runs of this process that are under way. A claim by this
@@ -152,7 +159,13 @@ func (g *BootGate) closed(value string, self liveness.Identity) (bool, error) {
 	}
 	switch state.state {
 	case gateDone:
+		if g.Every <= 0 && self.Boot.Quality == bootid.Native {
+			return true, nil // its age would say nothing
+		}
 		age, known := g.age(state)
+		if known && age < 0 {
+			return false, nil // awake time does not go back: another boot with one derived ID
+		}
 		return g.Every <= 0 || !known || age < g.Every, nil
 	case gateClaimed:
 		if state.claimer == self {

@@ -174,13 +174,12 @@ func TestAHeartbeatInBetweenIsRespected(t *testing.T) {
 	c.Assert(stopped(c, store.Store), qt.HasLen, 0)
 }
 
-// beating beats once, or at every attempt, just before a dead record is to be
-// stopped.
-func beating(w *world, store *intercepted, times int) {
+// restarting has another process that dies for a dead record, so many times just
+// before it is to be stopped.
+func restarting(w *world, store *intercepted, times int) {
 	store.before = func(judged lifecycle.Record) {
 		if times--; times >= 0 {
-			w.Advance(1)
-			judged.Heartbeat = lifecycle.Beat(w)
+			judged.Identity = newDead(w, judged.Name).Identity
 			_, _ = store.Put(context.Background(), judged)
 		}
 	}
@@ -192,7 +191,7 @@ func TestARecordThatChangedIsJudgedAgain(t *testing.T) {
 	w := livenesstest.New()
 	store := &intercepted{Store: new(memstore.Store)}
 	put(c, store.Store, newDead(w, "a"), tracking(w, "runs", w.Start()), newDead(w, "b"))
-	beating(w, store, 1)
+	restarting(w, store, 1)
 	report, err := newCleaner(w, store).CleanOncePerBoot(c.Context(), newGate(w, store.Gate()))
 	c.Assert(err, qt.IsNil)
 	report.Took, report.Stops = 0, nil
@@ -201,13 +200,33 @@ func TestARecordThatChangedIsJudgedAgain(t *testing.T) {
 	runs(c, newGate(w, store.Gate()), false)
 }
 
+// A hook may beat for an agent that has died.
+func TestAHeartbeatDoesNotBringTheDeadBack(t *testing.T) {
+	t.Parallel()
+	c := qt.New(t)
+	w := livenesstest.New()
+	store := &intercepted{Store: new(memstore.Store)}
+	put(c, store.Store, newDead(w, "a"), newRecord(w, "stale"))
+	store.before = func(judged lifecycle.Record) {
+		judged.Heartbeat = lifecycle.Beat(w)
+		put(c, store.Store, judged)
+	}
+	cleaner := newCleaner(w, store)
+	cleaner.StaleAfter = time.Hour
+	w.Advance(2 * time.Hour)
+	report, err := cleaner.Clean(c.Context())
+	c.Assert(err, qt.IsNil)
+	c.Check(report.StoppedBy, qt.DeepEquals, map[string]int{"exit:died": 1})
+	c.Check(names(c, store.Store), qt.DeepEquals, []string{"stale"}, qt.Commentf("it has beaten"))
+}
+
 func TestARecordThatKeepsChangingLeavesTheGateOpen(t *testing.T) {
 	t.Parallel()
 	c := qt.New(t)
 	w := livenesstest.New()
 	store := &intercepted{Store: new(memstore.Store)}
 	put(c, store.Store, newDead(w, "a"))
-	beating(w, store, 2)
+	restarting(w, store, 2)
 	report, err := newCleaner(w, store).CleanOncePerBoot(c.Context(), newGate(w, store.Gate()))
 	c.Assert(err, qt.IsNil)
 	c.Assert(report.KeptBy, qt.DeepEquals, map[string]int{"changed": 1})
@@ -315,4 +334,31 @@ func TestProgressOfALongPass(t *testing.T) {
 	c.Assert(seen, qt.DeepEquals, []lifecycle.Progress{{1000, 1000}, {2000, 2000}, {2500, 2500}})
 	c.Assert(report.Stopped, qt.Equals, 2500)
 	c.Assert(report.Stops, qt.HasLen, 1000)
+}
+
+func TestProcessOfManyRecordsIsLookedAtOnce(t *testing.T) {
+	t.Parallel()
+	c := qt.New(t)
+	w := livenesstest.New()
+	process := w.Start()
+	var asked int
+	counting := livenessFunc(func(id liveness.Identity) liveness.Verdict {
+		asked++
+		return w.Check(id)
+	})
+	records := make([]lifecycle.Record, 10)
+	for i := range records {
+		records[i] = tracking(w, fmt.Sprint(i), process)
+	}
+	cleaner := newCleaner(w, yielding(records...))
+	cleaner.Liveness = counting
+	report, err := cleaner.Clean(t.Context())
+	c.Assert(err, qt.IsNil)
+	c.Check(report.KeptBy, qt.DeepEquals, map[string]int{lifecycle.ReasonAlive: 10})
+	c.Check(asked, qt.Equals, 1)
+
+	w.Exit(process.PID)
+	report, err = cleaner.Clean(t.Context()) // another pass looks again
+	c.Assert(err, qt.IsNil)
+	c.Check(report.Stopped, qt.Equals, 10)
 }

@@ -52,6 +52,19 @@ type Cleaner struct {
 	// DryRun decides and reports, and stops nothing.
 	DryRun bool
 
+	// Terminate is called after the store has stopped a record whose process
+	// is not known to be dead: one that was stale, inactive, a descendant, or
+	// stopped by [Cleaner.Stop]. [Termination.End] is one, which ends the
+	// process or its group. An error does not undo the stop; it is returned,
+	// and matches [ErrNotEnded]. Nil leaves processes alone.
+	//
+	// A program that dies before the call has left a process without a record:
+	// [Cleaner.Orphans] finds it, if it carries a marker.
+	//
+	// Clean calls it for up to 16 records at once, and waits for them. Records
+	// are stopped one by one then, in a transaction each.
+	Terminate func(context.Context, Record) error
+
 	// OnStopped is called after the store has stopped a record, once for
 	// each in Report.Stopped, in the goroutine that calls Clean; also in a dry
 	// run, for what would have been stopped. It is not called for descendants
@@ -75,11 +88,15 @@ type Progress struct {
 	Examined, Stopped int
 }
 
-// progressEvery is the number of records between two calls of OnProgress, and
-// batchSize that of the records judged at a time where that pays.
+// progressEvery is the number of records between two calls of OnProgress.
+// groupSize is that of the records judged at a time where several are stopped or
+// ended at once, and batchSize where the store stops many for less: the store
+// bounds its transactions itself, and what it does for each should be little
+// beside the work.
 const (
 	progressEvery = 1000
-	batchSize     = 256
+	groupSize     = 256
+	batchSize     = 1024
 )
 
 // Clean judges every record of the store once and stops those that are due.
@@ -92,7 +109,8 @@ const (
 // [ErrUnavailable].
 //
 // A record that changed while it was judged is read and judged once more; if
-// it changed again it is kept, with [ReasonChanged].
+// it changed again it is kept, with [ReasonChanged]. A process that was found
+// alive is not asked for again in the same pass, for another of its records.
 //
 // Several processes may clean one store at once. Each record is stopped by one
 // of them.
@@ -102,11 +120,26 @@ func (c Cleaner) Clean(ctx context.Context) (Report, error) {
 	if err != nil {
 		return Report{}, err
 	}
-	p := pass{judge: j, report: Report{DryRun: c.DryRun, StoppedBy: map[string]int{}, KeptBy: map[string]int{}}}
-	p.batch, _ = c.Store.(BatchStopper)
-	p.ctx, p.end = context.WithCancelCause(ctx)
+	p := newPass(ctx, j)
 	defer p.end(nil)
 	p.run()
+	return p.finish(ctx, started)
+}
+
+func newPass(ctx context.Context, j *judge) *pass {
+	p := &pass{judge: j, report: Report{DryRun: j.DryRun, StoppedBy: map[string]int{}, KeptBy: map[string]int{}}}
+	if p.Terminate == nil {
+		p.batch, _ = j.Store.(BatchStopper)
+	} else {
+		p.tree, _ = j.Store.(TreeStopper)
+	}
+	p.caller = ctx
+	p.ctx, p.end = context.WithCancelCause(ctx)
+	return p
+}
+
+// finish returns what a pass came to.
+func (p *pass) finish(ctx context.Context, started time.Time) (Report, error) {
 	switch err := ctx.Err(); {
 	case err != nil:
 		p.errs.end = fmt.Errorf("lifecycle: clean ended early: %w", err)
@@ -114,8 +147,8 @@ func (c Cleaner) Clean(ctx context.Context) (Report, error) {
 		p.errs.end = fmt.Errorf("lifecycle: clean ended early: %w", context.Cause(p.ctx))
 	}
 	p.report.Took = time.Since(started)
-	if c.OnProgress != nil {
-		c.OnProgress(Progress{p.report.Examined, p.report.Stopped})
+	if p.OnProgress != nil {
+		p.OnProgress(Progress{p.report.Examined, p.report.Stopped})
 	}
 	return p.report, p.errs.join()
 }
@@ -191,9 +224,17 @@ type pass struct {
 	*judge
 	ctx    context.Context         // of the call of Clean, which pass does not outlive
 	end    context.CancelCauseFunc // ends the pass early
-	batch  BatchStopper
-	report Report
-	errs   errorList
+	batch  BatchStopper            // not where processes are ended
+	tree   TreeStopper             // only there
+	due    []*work                 // of the batch, kept for the next one
+	stops  []Stop
+	caller context.Context // of the call, and not ended with the pass
+	// unstopped says that a record that was due was not stopped.
+	unstopped bool
+	alive     func(Record) // is told of records that were kept because they live; may be nil
+	between   func()       // is called between two batches; may be nil
+	report    Report
+	errs      errorList
 	// changed are the incarnations by name that changed while they were
 	// judged; nil in the second round, which is about them.
 	changed map[string]string
@@ -208,6 +249,8 @@ type work struct {
 	outcome  Outcome
 	err      error
 	cut      bool // the pass ended before it was done with this one
+	// descendants were stopped along with it.
+	descendants []Record
 }
 
 func (p *pass) run() {
@@ -245,8 +288,11 @@ func (p *pass) leftOver(again map[string]string) {
 // round judges the records of the store that are wanted.
 func (p *pass) round(wanted func(Record) bool) {
 	size := 1
-	if p.batch != nil || p.Concurrency > 1 {
+	switch {
+	case p.batch != nil:
 		size = batchSize
+	case p.Concurrency > 1 || p.Terminate != nil:
+		size = groupSize
 	}
 	works := make([]work, 0, size)
 	for record, err := range p.Store.Candidates(p.ctx) {
@@ -265,6 +311,9 @@ func (p *pass) round(wanted func(Record) bool) {
 		if len(works) == size {
 			p.do(works)
 			works = works[:0]
+			if p.between != nil {
+				p.between()
+			}
 		}
 		p.endIfUnavailable(err)
 	}
@@ -290,6 +339,7 @@ func (p *pass) do(works []work) {
 	for i := range works[:done] {
 		p.account(&works[i])
 	}
+	p.terminate(works[:done])
 }
 
 // parallel calls f for the works in order until ctx is cancelled, and returns
@@ -345,7 +395,7 @@ func (w *work) cause() Cause {
 // stop stops one record by itself. The decision to stop is taken back where
 // the store says that it no longer holds.
 func (p *pass) stop(w *work) {
-	outcome, err := p.Store.Stop(p.ctx, w.record, w.cause())
+	outcome, err := p.stopTree(w)
 	switch {
 	case err == nil:
 		w.found(outcome)
@@ -370,14 +420,14 @@ func (w *work) found(outcome Outcome) {
 // stopBatch stops the records that are due by batches. One that fails is tried
 // by itself, so that its error is its own, and the rest goes on.
 func (p *pass) stopBatch(works []work) {
-	var due []*work
-	var stops []Stop
+	due, stops := p.due[:0], p.stops[:0]
 	for i := range works {
 		if w := &works[i]; w.due() {
 			due = append(due, w)
 			stops = append(stops, Stop{w.record, w.cause()})
 		}
 	}
+	p.due, p.stops = due, stops
 	for len(due) > 0 {
 		if p.ctx.Err() != nil {
 			for _, w := range due {
@@ -418,7 +468,7 @@ func (p *pass) account(w *work) {
 	case w.err != nil:
 		verb := "judge"
 		if w.decision.Action == Stopping {
-			verb = "stop"
+			verb, p.unstopped = "stop", true
 		}
 		p.fail(w.record, verb, w.err)
 	case w.decision.Action == Skip:
@@ -426,8 +476,11 @@ func (p *pass) account(w *work) {
 	case w.decision.Action == Keep:
 		r.Kept++
 		r.KeptBy[w.decision.Reason]++
-		if w.decision.Verdict.State != liveness.Alive {
+		switch {
+		case w.decision.Verdict.State != liveness.Alive:
 			p.log(slog.LevelDebug, "kept", w)
+		case p.alive != nil:
+			p.alive(w.record)
 		}
 	case w.outcome == AlreadyStopped:
 		r.AlreadyStopped++

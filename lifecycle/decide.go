@@ -3,6 +3,7 @@ package lifecycle
 import (
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/rollcall-go/rollcall/bootid"
@@ -51,7 +52,8 @@ const (
 // Decision is what a [Cleaner] makes of one record, and why.
 type Decision struct {
 	Action Action
-	// Reason is one of the reasons of this package.
+	// Reason is one of the reasons of this package, or the text of the
+	// Verdict's Reason where nothing but that keeps the record.
 	Reason string
 	// Verdict is the answer about the process, where one was asked for.
 	Verdict liveness.Verdict
@@ -61,6 +63,31 @@ type Decision struct {
 type judge struct {
 	Cleaner
 	now Heartbeat
+	// living are the identities that were found alive in this pass, each asked
+	// for once: many records may track one process. Alive only keeps a
+	// record, as it would have been kept a moment ago; what may stop one is
+	// asked for each.
+	living map[liveness.Identity]liveness.Verdict
+	mu     sync.Mutex // guards living
+}
+
+// check judges the process of a record.
+func (j *judge) check(id liveness.Identity) liveness.Verdict {
+	j.mu.Lock()
+	verdict, ok := j.living[id]
+	j.mu.Unlock()
+	if ok {
+		return verdict
+	}
+	if verdict = j.Liveness.Check(id); verdict.State == liveness.Alive {
+		j.mu.Lock()
+		defer j.mu.Unlock()
+		if j.living == nil {
+			j.living = map[liveness.Identity]liveness.Verdict{}
+		}
+		j.living[id] = verdict
+	}
+	return verdict
 }
 
 // decide is the decision table. An error means that the record is not one that
@@ -92,7 +119,7 @@ func (j *judge) decideRunning(record *Record) (Decision, error) {
 	var verdict liveness.Verdict
 	tracked := !record.Identity.IsZero()
 	if tracked {
-		verdict = j.Liveness.Check(record.Identity)
+		verdict = j.check(record.Identity)
 	}
 	decision := Decision{Verdict: verdict}
 	switch verdict.State {

@@ -38,6 +38,7 @@ func noBeat(_ *world, r *lifecycle.Record)          { r.Heartbeat = lifecycle.He
 func beatElsewhere(_ *world, r *lifecycle.Record)   { r.Heartbeat.Boot.Machine = "another" }
 func beatDerived(_ *world, r *lifecycle.Record)     { r.Heartbeat.Boot.Quality = bootid.Derived }
 func beatInTheFuture(_ *world, r *lifecycle.Record) { r.Heartbeat.Awake += 24 * time.Hour }
+func beatJustNow(_ *world, r *lifecycle.Record)     { r.Heartbeat.Awake += time.Minute }
 func beatBeforeBoot(_ *world, r *lifecycle.Record)  { r.Heartbeat.Boot.Boot = "an-earlier-one" }
 
 // Of the world afterwards.
@@ -72,7 +73,9 @@ var decisions = []struct {
 	{"launching, no limit", []edit{launching, after(year)}, lifecycle.Cleaner{StaleAfter: 1, InactiveAfter: 1}, "keep launching"},
 	{"launching in an earlier boot", []edit{launching, reboot}, lifecycle.Cleaner{}, "stop launch_failed"},
 	{"launching on another machine", []edit{launching, beatElsewhere, after(year)}, lifecycle.Cleaner{LaunchTimeout: limit}, "keep launching"},
-	{"launching, incomparable", []edit{launching, beatDerived, after(year)}, lifecycle.Cleaner{LaunchTimeout: limit}, "keep launching"},
+	{"launching, incomparable, recent", []edit{launching, beatDerived, after(limit)}, lifecycle.Cleaner{LaunchTimeout: limit}, "keep launching"},
+	{"launching, incomparable, old in either case", []edit{launching, beatDerived, after(year)}, lifecycle.Cleaner{LaunchTimeout: limit}, "stop launch_failed"},
+	{"launching, incomparable, awake time went back", []edit{launching, beatDerived, beatInTheFuture}, lifecycle.Cleaner{LaunchTimeout: year}, "stop launch_failed"},
 	{"launching, no heartbeat", []edit{launching, noBeat, after(year)}, lifecycle.Cleaner{LaunchTimeout: limit}, "keep launching"},
 	{"launching, negative age", []edit{launching, beatInTheFuture, after(limit + 1)}, lifecycle.Cleaner{LaunchTimeout: limit}, "keep launching"},
 	{"launching is not judged by a process", []edit{launching, exited}, lifecycle.Cleaner{LaunchTimeout: limit}, "keep launching"},
@@ -93,7 +96,8 @@ var decisions = []struct {
 	{"unreadable, over the limit", []edit{hidden, after(limit + 1)}, lifecycle.Cleaner{StaleAfter: limit}, "stop stale"},
 	{"unreadable, heartbeat of an earlier boot", []edit{hidden, beatBeforeBoot}, lifecycle.Cleaner{StaleAfter: year}, "stop stale"},
 	{"unreadable, heartbeat of another machine", []edit{hidden, beatElsewhere, after(year)}, lifecycle.Cleaner{StaleAfter: limit}, "keep unreadable"},
-	{"unreadable, incomparable heartbeat", []edit{hidden, beatDerived, after(year)}, lifecycle.Cleaner{StaleAfter: limit}, "keep unreadable"},
+	{"unreadable, incomparable heartbeat", []edit{hidden, beatDerived, after(limit)}, lifecycle.Cleaner{StaleAfter: limit}, "keep unreadable"},
+	{"unreadable, incomparable and old heartbeat", []edit{hidden, beatDerived, after(year)}, lifecycle.Cleaner{StaleAfter: limit}, "stop stale"},
 	{"unreadable, no heartbeat", []edit{hidden, noBeat, after(year)}, lifecycle.Cleaner{StaleAfter: limit}, "keep unreadable"},
 	{"unreadable, negative age", []edit{hidden, beatInTheFuture, after(limit + 1)}, lifecycle.Cleaner{StaleAfter: limit}, "keep heartbeat"},
 	{"a bare PID that somebody has", []edit{barePID}, lifecycle.Cleaner{}, "keep no_evidence"},
@@ -108,7 +112,10 @@ var decisions = []struct {
 	{"no process, over the limit", []edit{after(limit + 1)}, lifecycle.Cleaner{StaleAfter: limit}, "stop stale"},
 	{"no process, earlier boot", []edit{reboot}, lifecycle.Cleaner{StaleAfter: year}, "stop stale"},
 	{"no process, another machine", []edit{beatElsewhere, reboot, after(year)}, lifecycle.Cleaner{StaleAfter: limit}, "keep no_process"},
-	{"no process, incomparable", []edit{beatDerived, after(year)}, lifecycle.Cleaner{StaleAfter: limit}, "keep no_process"},
+	{"no process, incomparable", []edit{beatDerived, after(limit)}, lifecycle.Cleaner{StaleAfter: limit}, "keep no_process"},
+	{"no process, incomparable and old", []edit{beatDerived, after(year)}, lifecycle.Cleaner{StaleAfter: limit}, "stop stale"},
+	{"no process, incomparable, awake time went back", []edit{beatDerived, beatInTheFuture}, lifecycle.Cleaner{StaleAfter: year}, "stop stale"},
+	{"no process, incomparable, beat since the pass began", []edit{beatDerived, beatJustNow}, lifecycle.Cleaner{StaleAfter: time.Second}, "keep no_process"},
 	{"no process, no heartbeat", []edit{noBeat, after(year)}, lifecycle.Cleaner{StaleAfter: limit}, "keep no_process"},
 	{"no process, negative age", []edit{beatInTheFuture, after(limit + 1)}, lifecycle.Cleaner{StaleAfter: limit}, "keep heartbeat"},
 

@@ -8,9 +8,14 @@
 //
 //	report, err := cleaner.CleanOncePerBoot(ctx, gate)
 //
+// A [Watcher] does the same for a host that goes on running, within moments of a
+// death. What a stop leaves alive, [Cleaner.Terminate] ends; what lives without a
+// record, [Cleaner.Orphans] finds.
+//
 // The package holds the policy: no SQL and no system calls. A store only
-// stores. Package memstore is one in memory, and package storetest checks any
-// other; sqlitestore, a module of its own, is one in SQLite.
+// stores. Package memstore is one in memory, filestore one in plain files, and
+// package storetest checks any other; sqlitestore, a module of its own, is one in
+// SQLite.
 //
 // # What is decided
 //
@@ -41,15 +46,15 @@
 //   - A record is stopped with its descendants, whatever their own state or
 //     owner: leave [Record.Parent] empty where that is wrong.
 //   - A heartbeat does not say in which PID namespace it was made. A container
-//     that was given a boot ID of its own and has no machine ID, and shares a
-//     store with programs outside of it, needs an owner: its heartbeats and
-//     launches look like those of an earlier boot.
+//     that was given a boot ID of its own and has no machine ID, or that of its
+//     host, and shares a store with programs outside of it, needs an owner: its
+//     heartbeats and launches look like those of an earlier boot.
 //   - Machines that have no machine ID, or were cloned with one, are told
 //     apart by [Record.Owner] alone.
 //
 // # Errors
 //
 // Errors match [ErrInvalidRecord], [ErrChanged], [ErrNotRegistered],
-// [ErrNameTaken], [ErrUnavailable] or [ErrMisconfigured], or those of the
-// store, of the KV and of the context, wrapped.
+// [ErrNameTaken], [ErrUnavailable], [ErrNotEnded] or [ErrMisconfigured], or those
+// of the store, of the KV and of the context, wrapped.
 package lifecycle

@@ -28,7 +28,12 @@ var (
 	// which a record holds already. Stop that record first.
 	ErrNameTaken = errors.New("name is taken")
 
+	// ErrNotEnded is returned when a record was stopped, but its process could
+	// not be ended, see [Cleaner.Terminate]: it may live on without a record.
+	ErrNotEnded = errors.New("the record is stopped, but its process was not ended")
+
 	// ErrMisconfigured is returned when a required field of a [Cleaner] or a
-	// [BootGate] is missing.
+	// [BootGate] is missing, or the gate itself, and by a [Watcher] whose Cleaner
+	// is a DryRun.
 	ErrMisconfigured = errors.New("misconfigured")
 )

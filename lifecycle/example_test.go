@@ -11,7 +11,6 @@ import (
 
 	"github.com/rollcall-go/rollcall/lifecycle"
 	"github.com/rollcall-go/rollcall/lifecycle/memstore"
-	"github.com/rollcall-go/rollcall/liveness"
 	"github.com/rollcall-go/rollcall/liveness/livenesstest"
 )
 
@@ -97,27 +96,31 @@ func ExampleStore() {
 	// 1 stopped, 1 kept
 }
 
-// "Why is this record still here?"
+// "Why is this record still here?" A Decision is a sentence.
 func ExampleCleaner_Judge() {
 	machine := livenesstest.New()
 	cleaner := lifecycle.Cleaner{Store: new(memstore.Store), Liveness: machine, Clock: machine, StaleAfter: time.Hour}
-	record := lifecycle.Record{
-		Name: "old", Incarnation: "1",
-		Identity:  liveness.Identity{PID: machine.Start().PID}, // a row that recorded a PID and nothing else
-		Heartbeat: lifecycle.Beat(machine),
-	}
-	for range 2 {
+	record := lifecycle.Record{Name: "worker", Incarnation: "1", Identity: machine.Start(), Heartbeat: lifecycle.Beat(machine)}
+	why := func() {
 		decision, err := cleaner.Judge(record)
 		if err != nil {
 			fmt.Println(err)
 			return
 		}
-		fmt.Println(decision.Action, "for", decision.Reason, "-", decision.Verdict)
-		machine.Advance(2 * time.Hour)
+		fmt.Println(decision)
 	}
+	why()
+	machine.Deny(record.Identity.PID) // as hidepid does to other users
+	why()
+	machine.Advance(2 * time.Hour)
+	why()
+	machine.Exit(record.Identity.PID)
+	why()
 	// Output:
-	// keep for heartbeat - unknown: nothing recorded tells whose PID it is now
-	// stop for stale - unknown: nothing recorded tells whose PID it is now
+	// keep: alive (alive: the recorded process runs)
+	// keep: heartbeat (unknown: the evidence could not be read (permission denied by the test); its heartbeat is recent)
+	// stop: stale (unknown: the evidence could not be read (permission denied by the test); its heartbeat is too old)
+	// stop: exit:died (dead: no process has its PID)
 }
 
 // A gate for a job of the host's own.

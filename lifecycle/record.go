@@ -86,8 +86,8 @@ func (r Record) validate() error {
 	return nil
 }
 
-// SameState reports whether r and other agree in Phase, Identity and Heartbeat:
-// what [Cause.IfUnchanged] is about.
+// SameState reports whether r and other agree in Phase, Identity and Heartbeat,
+// on which a [Decision] rests; see [Cause.Holds].
 func (r Record) SameState(other Record) bool {
 	return r.Phase == other.Phase && r.Identity.String() == other.Identity.String() &&
 		r.Heartbeat.Boot == other.Heartbeat.Boot && r.Heartbeat.Awake == other.Heartbeat.Awake &&
@@ -159,7 +159,9 @@ func (h Heartbeat) IsZero() bool { return h == Heartbeat{} }
 // Clock tells the boot and its awake time. A nil Clock in this package means
 // that of the running system, package bootid.
 type Clock interface {
+	// Boot is [bootid.Current].
 	Boot() (bootid.ID, error)
+	// Awake is [bootid.Awake].
 	Awake() (time.Duration, error)
 }
 
@@ -192,16 +194,36 @@ type systemClock struct{}
 func (systemClock) Boot() (bootid.ID, error)      { return bootid.Current() }
 func (systemClock) Awake() (time.Duration, error) { return bootid.Awake() }
 
-// age says how much awake time has passed between h and now. For a heartbeat
-// of an earlier boot that is not known, but at least as much as this boot has
-// been awake.
+// wentBack reports whether awake time has gone back from h to now, which it does
+// not do within a boot. A heartbeat that came while the records were read is
+// later than the now that they are judged by.
+func (h Heartbeat) wentBack(now Heartbeat) bool {
+	const pass = time.Hour
+	return h.Awake > now.Awake+pass
+}
+
+// age says how much awake time has passed between h and now, at least. For a
+// heartbeat of an earlier boot that is what this boot has been awake. Where it is
+// not known whether the two boots are one, it is the lesser of what it would be
+// in either case; awake time that went back is proof of another boot.
 func (h Heartbeat) age(now Heartbeat) (age time.Duration, relation bootid.Relation) {
 	relation = h.Boot.Compare(now.Boot)
 	switch relation {
 	case bootid.SameBoot:
+		if now.Boot.Quality == bootid.Derived && h.wentBack(now) { // two boots can have one derived ID
+			return now.Awake, bootid.OtherBoot
+		}
 		return now.Awake - h.Awake, relation
 	case bootid.OtherBoot:
 		return now.Awake, relation
+	case bootid.Incomparable:
+		if h.Boot.Boot == "" || now.Boot.Boot == "" {
+			return 0, relation
+		}
+		if h.wentBack(now) {
+			return now.Awake, bootid.OtherBoot
+		}
+		return now.Awake - h.Awake, relation
 	default:
 		return 0, relation
 	}

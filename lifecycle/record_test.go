@@ -10,6 +10,7 @@ import (
 	qt "github.com/frankban/quicktest"
 
 	"github.com/rollcall-go/rollcall/bootid"
+	"github.com/rollcall-go/rollcall/internal/proctest"
 	"github.com/rollcall-go/rollcall/lifecycle"
 	"github.com/rollcall-go/rollcall/lifecycle/memstore"
 	"github.com/rollcall-go/rollcall/liveness"
@@ -166,7 +167,7 @@ func TestBeatOfTheRunningSystem(t *testing.T) {
 	c := qt.New(t)
 	boot, err := bootid.Current()
 	if err != nil {
-		c.Skip(err)
+		proctest.Skip(c, "%v", err)
 	}
 	before, err := bootid.Awake()
 	c.Assert(err, qt.IsNil)

@@ -37,6 +37,11 @@ type Report struct {
 	// returns their errors.
 	Failed int
 
+	// NotEnded counts the processes that [Cleaner.Terminate] could not end. Their
+	// records count as Stopped, or as what their parent's stop made of them.
+	// Clean returns the errors.
+	NotEnded int
+
 	// StoppedBy and KeptBy count by reason.
 	StoppedBy, KeptBy map[string]int
 
@@ -71,7 +76,7 @@ func (r Report) String() string {
 	for _, rest := range []struct {
 		n    int
 		what string
-	}{{r.AlreadyStopped, "already stopped"}, {r.Skipped, "of other owners"}, {r.Failed, "failed"}} {
+	}{{r.AlreadyStopped, "already stopped"}, {r.Skipped, "of other owners"}, {r.Failed, "failed"}, {r.NotEnded, "not ended"}} {
 		if rest.n > 0 {
 			fmt.Fprintf(&b, ", %d %s", rest.n, rest.what)
 		}

@@ -41,9 +41,9 @@ type Store interface {
 	//     is followed once round.
 	//
 	// All this only if the stored record has the Name and the Incarnation of
-	// the given one, and, where [Cause.IfUnchanged] is set, is also otherwise
-	// as it was read. If no record of that Name and Incarnation is stored the
-	// outcome is AlreadyStopped, which is no error.
+	// the given one, and the cause [Cause.Holds] for it. If no record of that
+	// Name and Incarnation is stored the outcome is AlreadyStopped, which is no
+	// error.
 	//
 	// An error means that nothing happened and that a retry is safe.
 	// ErrChanged is one of them.
@@ -82,11 +82,26 @@ type Cause struct {
 	Reason string
 	// Verdict is what Reason rests on, where a process was judged.
 	Verdict liveness.Verdict
-	// IfUnchanged asks the store to stop the record only if the stored one
-	// still has the Phase, the Identity and the Heartbeat of the given one,
-	// and to return ErrChanged otherwise. The Cleaner sets it: a record that
-	// came to life after it was read must be judged again.
+	// IfUnchanged asks the store to stop the record only if the cause
+	// [Cause.Holds] for the stored one, and to return ErrChanged otherwise.
+	// The Cleaner sets it: a record that came to life after it was read must
+	// be judged again.
 	IfUnchanged bool
+}
+
+// Holds reports whether the cause, found for a record as it was read, is one to
+// stop the stored record of the same Name and Incarnation. It is if IfUnchanged
+// is not set. Otherwise the two must be in the same state, see [Record.SameState];
+// where Verdict is Dead, another Heartbeat is no matter: the process is dead
+// whoever has beaten for it.
+func (c Cause) Holds(read, stored Record) bool {
+	if !c.IfUnchanged {
+		return true
+	}
+	if c.Verdict.State == liveness.Dead {
+		stored.Heartbeat = read.Heartbeat
+	}
+	return stored.SameState(read)
 }
 
 // BySystem is the By of everything that a [Cleaner] stops.
@@ -120,22 +135,45 @@ type BatchStopper interface {
 	StopBatch(ctx context.Context, stops []Stop) ([]Outcome, error)
 }
 
+// TreeStopper is an ability that a [Store] may have besides: to tell what it
+// stopped along with a record. The Cleaner uses it where it is to end the
+// processes of what it stops, see [Cleaner.Terminate]: without it, those of
+// descendants are left alone.
+type TreeStopper interface {
+	// StopTree does what Stop does, and returns the descendants that it has
+	// stopped. They belong to the caller.
+	StopTree(ctx context.Context, record Record, cause Cause) ([]Record, Outcome, error)
+}
+
+// Registry is an ability that a [Store] may have besides: to tell for little
+// whether there is something new. A [Watcher] asks it before it reads all
+// records.
+type Registry interface {
+	// Registrations returns a number that is another one whenever a record was
+	// registered or its phase or process changed since it was read last, by
+	// whatever process. A heartbeat or a stop need not change it.
+	Registrations(ctx context.Context) (int64, error)
+}
+
 // Event is the log's entry of one stop, in the form in which the stores of
 // this module keep it.
 type Event struct {
 	// Seq grows with every event of a store.
 	Seq int64 `json:"seq"`
 	// At is the wall time of the stop, for people.
-	At          time.Time `json:"at"`
-	Name        string    `json:"name"`
-	Incarnation string    `json:"incarnation"`
-	// Action is "stopped".
+	At time.Time `json:"at"`
+	// Name and Incarnation are those of the record.
+	Name        string `json:"name"`
+	Incarnation string `json:"incarnation"`
+	// Action is [ActionStopped].
 	Action string `json:"action"`
+	// By and Reason are those of the [Cause].
 	By     string `json:"by"`
 	Reason string `json:"reason"`
-	// Verdict is the sentence of the verdict, empty where no process was
-	// judged.
-	Verdict  string   `json:"verdict,omitempty"`
+	// Verdict is the sentence of the verdict. It is empty where no process was
+	// judged, and where nothing was recorded to judge it by.
+	Verdict string `json:"verdict,omitempty"`
+	// Snapshot is what a host resumes from.
 	Snapshot Snapshot `json:"snapshot"`
 }
 

@@ -35,38 +35,41 @@ const attemptTimeout = 250 * time.Millisecond
 const synchronousExtra = 3
 
 // write runs f in a transaction of its own, and again after SQLITE_BUSY.
-// BEGIN IMMEDIATE takes the write lock first: a transaction that begins by
-// reading and then finds another writer fails at once, whatever the timeout.
 func (s *Store) write(ctx context.Context, d durability, f func(context.Context, *sql.Conn) error) error {
-	return s.attempt(ctx, d, func(ctx context.Context, conn *sql.Conn) error {
-		// A cancelled context ends f, and its error rolls back. It must not
-		// leave it open whether the transaction took place.
-		end := context.WithoutCancel(ctx)
-		ours := true
-		defer func() {
-			if ours {
-				rollback(end, conn)
-			}
-		}()
-		// Also a BEGIN that fails may have begun: drivers return the error of
-		// a context that is cancelled while they return. But the host may
-		// have left a transaction of its own on the connection.
-		if _, err := conn.ExecContext(ctx, "BEGIN IMMEDIATE"); err != nil {
-			ours = !inTransaction(err)
-			return err
+	return s.attempt(ctx, d, func(ctx context.Context, conn *sql.Conn) error { return transact(ctx, conn, f) })
+}
+
+// transact runs f in a transaction. BEGIN IMMEDIATE takes the write lock first: a
+// transaction that begins by reading and then finds another writer fails at once,
+// whatever the timeout.
+func transact(ctx context.Context, conn *sql.Conn, f func(context.Context, *sql.Conn) error) error {
+	// A cancelled context ends f, and its error rolls back. It must not
+	// leave it open whether the transaction took place.
+	end := context.WithoutCancel(ctx)
+	ours := true
+	defer func() {
+		if ours {
+			rollback(end, conn)
 		}
-		if err := f(ctx, conn); err != nil {
-			return err
-		}
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		if _, err := conn.ExecContext(end, "COMMIT"); err != nil {
-			return err
-		}
-		ours = false
-		return nil
-	})
+	}()
+	// Also a BEGIN that fails may have begun: drivers return the error of
+	// a context that is cancelled while they return. But the host may
+	// have left a transaction of its own on the connection.
+	if _, err := conn.ExecContext(ctx, "BEGIN IMMEDIATE"); err != nil {
+		ours = !inTransaction(err)
+		return err
+	}
+	if err := f(ctx, conn); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if _, err := conn.ExecContext(end, "COMMIT"); err != nil {
+		return err
+	}
+	ours = false
+	return nil
 }
 
 // inTransaction reports whether SQLite refused a statement because the

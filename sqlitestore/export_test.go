@@ -23,6 +23,9 @@ func (s *Store) Put(ctx context.Context, record lifecycle.Record) error {
 		if err == nil {
 			n, err = result.RowsAffected()
 		}
+		if n > 0 {
+			_, err = conn.ExecContext(ctx, s.sql.registered, product)
+		}
 		return err
 	})
 	if err == nil && n == 0 {

@@ -108,7 +108,7 @@ func TestSeveralCleanersAreKilledAtOnce(t *testing.T) {
 func kills(t *testing.T) int {
 	text := os.Getenv(killsVariable)
 	if text == "" {
-		return 60
+		return 20
 	}
 	n, err := strconv.Atoi(text)
 	qt.Assert(t, err, qt.IsNil)

@@ -16,32 +16,37 @@ import (
 // pageSize is how many records are read at a time, and maxEvents how many
 // events at most: between pages no lock is held and no connection.
 const (
-	pageSize  = 256
+	pageSize  = 1024
 	maxEvents = 1000
 )
 
 // Candidates implements [lifecycle.Store]: all records, oldest registration
 // first. A row that cannot be decoded is yielded as an error that matches
 // [lifecycle.ErrInvalidRecord] and names row and column.
+//
+// The next page is read while one is yielded, in a goroutine that ends with the
+// iteration.
 func (s *Store) Candidates(ctx context.Context) iter.Seq2[lifecycle.Record, error] {
 	return func(yield func(lifecycle.Record, error) bool) {
-		var after int64
-		page := make([]row, 0, pageSize)
-		for {
-			page = page[:0]
-			err := s.read(ctx, func(ctx context.Context, conn *sql.Conn) error {
-				rows, err := conn.QueryContext(ctx, s.sql.page, after, pageSize)
-				if err != nil {
-					return err
-				}
-				page, err = scanRows(page[:0], rows)
-				return err
-			})
-			if err != nil {
-				yield(lifecycle.Record{}, fmt.Errorf("sqlitestore: read records: %w", err))
+		ctx, cancel := context.WithCancel(ctx)
+		next := s.pageAfter(ctx, 0)
+		defer func() {
+			cancel()
+			if next != nil {
+				<-next
+			}
+		}()
+		for next != nil {
+			p := <-next
+			next = nil
+			if p.err != nil {
+				yield(lifecycle.Record{}, fmt.Errorf("sqlitestore: read records: %w", p.err))
 				return
 			}
-			for _, r := range page {
+			if n := len(p.rows); n == pageSize {
+				next = s.pageAfter(ctx, p.rows[n-1].seq)
+			}
+			for _, r := range p.rows {
 				record, err := r.record()
 				if err != nil {
 					err = fmt.Errorf("sqlitestore: %w", err)
@@ -49,13 +54,32 @@ func (s *Store) Candidates(ctx context.Context) iter.Seq2[lifecycle.Record, erro
 				if !yield(record, err) {
 					return
 				}
-				after = r.seq
-			}
-			if len(page) < pageSize {
-				return
 			}
 		}
 	}
+}
+
+type page struct {
+	rows []row
+	err  error
+}
+
+// pageAfter reads the records above a seq. One page is received from the channel.
+func (s *Store) pageAfter(ctx context.Context, seq int64) <-chan page {
+	read := make(chan page, 1)
+	go func() {
+		p := page{rows: make([]row, 0, pageSize)}
+		p.err = s.read(ctx, func(ctx context.Context, conn *sql.Conn) error {
+			rows, err := conn.QueryContext(ctx, s.sql.page, seq, pageSize)
+			if err != nil {
+				return err
+			}
+			p.rows, err = scanRows(p.rows[:0], rows)
+			return err
+		})
+		read <- p
+	}()
+	return read
 }
 
 // Records returns all records, oldest registration first. Rows that cannot be
@@ -95,7 +119,8 @@ func (s *Store) Bound(ctx context.Context, key string) (lifecycle.Record, error)
 
 func (s *Store) one(ctx context.Context, query, arg string) (record lifecycle.Record, err error) {
 	err = s.read(ctx, func(ctx context.Context, conn *sql.Conn) error {
-		r, err := scanRow(conn.QueryRowContext(ctx, query, arg))
+		var r row
+		err := r.scan(conn.QueryRowContext(ctx, query, arg))
 		if errors.Is(err, sql.ErrNoRows) {
 			return lifecycle.ErrNotRegistered
 		}

@@ -49,13 +49,16 @@ func (s *Store) put(ctx context.Context, record lifecycle.Record) error {
 		if used > 0 {
 			return fmt.Errorf("%w: incarnation %q was stopped before", lifecycle.ErrInvalidRecord, record.Incarnation)
 		}
-		switch _, err := scanRow(conn.QueryRowContext(ctx, s.sql.find, record.Name)); {
+		switch err := new(row).scan(conn.QueryRowContext(ctx, s.sql.find, record.Name)); {
 		case err == nil:
 			return lifecycle.ErrNameTaken
 		case !errors.Is(err, sql.ErrNoRows):
 			return err
 		}
-		_, err := conn.ExecContext(ctx, s.sql.insert, values...)
+		if _, err := conn.ExecContext(ctx, s.sql.insert, values...); err != nil {
+			return err
+		}
+		_, err := conn.ExecContext(ctx, s.sql.registered, product)
 		return err
 	})
 }
@@ -112,6 +115,17 @@ func (s *Store) Bind(ctx context.Context, record lifecycle.Record, key string) e
 	return s.update(ctx, "bind "+quoteShort(key)+" to", record, durable, s.sql.bind, key, record.Name, record.Incarnation)
 }
 
+// Registrations implements [lifecycle.Registry], by a point read.
+func (s *Store) Registrations(ctx context.Context) (n int64, err error) {
+	err = s.read(ctx, func(ctx context.Context, conn *sql.Conn) error {
+		return conn.QueryRowContext(ctx, s.sql.registrations, product).Scan(&n)
+	})
+	if err != nil {
+		return 0, fmt.Errorf("sqlitestore: read registrations: %w", err)
+	}
+	return n, nil
+}
+
 func quoteShort(s string) string {
 	const most = 80
 	if len(s) > most {
@@ -130,7 +144,10 @@ func (s *Store) update(ctx context.Context, verb string, record lifecycle.Record
 		if n, err := result.RowsAffected(); n == 0 || err != nil {
 			return errors.Join(lifecycle.ErrNotRegistered, err)
 		}
-		return nil
+		if statement == s.sql.activate {
+			_, err = conn.ExecContext(ctx, s.sql.registered, product)
+		}
+		return err
 	})
 	if err != nil {
 		return fmt.Errorf("sqlitestore: %s %q: %w", verb, record.Name, err)

@@ -26,22 +26,19 @@ type row struct {
 
 type scanner interface{ Scan(dest ...any) error }
 
-func scanRow(from scanner) (row, error) {
-	var r row
-	err := from.Scan(&r.seq, &r.name, &r.incarnation, &r.owner, &r.phase, &r.identity, &r.createdAt,
+func (r *row) scan(from scanner) error {
+	return from.Scan(&r.seq, &r.name, &r.incarnation, &r.owner, &r.phase, &r.identity, &r.createdAt,
 		&r.beatBoot, &r.beatAwake, &r.beatWall, &r.parent, &r.data)
-	return r, err
 }
 
 // scanRows appends all rows to page and closes them.
 func scanRows(page []row, rows *sql.Rows) ([]row, error) {
 	defer rows.Close()
 	for rows.Next() {
-		r, err := scanRow(rows)
-		if err != nil {
-			return page, err
+		page = append(page, row{})
+		if err := page[len(page)-1].scan(rows); err != nil {
+			return page[:len(page)-1], err
 		}
-		page = append(page, r)
 	}
 	return page, rows.Err()
 }

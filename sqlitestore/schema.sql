@@ -2,9 +2,12 @@
 -- Times are nanoseconds: *_at and *_wall since 1970 in UTC, beat_awake of
 -- awake time within beat_boot.
 
+-- registrations is another number after each registering and each change of a
+-- phase, so that a reader of all records knows when there is something new.
 CREATE TABLE rollcall_schema (
-  product TEXT PRIMARY KEY,
-  version INTEGER NOT NULL
+  product       TEXT PRIMARY KEY,
+  version       INTEGER NOT NULL,
+  registrations INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
 
 -- The registered records. seq grows with time, so that reading and deleting

@@ -35,6 +35,29 @@
 // The journal mode belongs to the host's file and is left alone; with
 // journal_mode=WAL readers and writers do not wait for each other.
 //
+// # Drivers
+//
+// Nothing has to be set for this package: no busy timeout, no kind of
+// transaction, no format of times. It is tested with the three drivers below. What
+// a host sets for itself, such as the journal mode, it writes in different ways:
+//
+//	modernc.org/sqlite            sql.Open("sqlite", "file:state.db?_pragma=journal_mode(WAL)")
+//	github.com/ncruces/go-sqlite3 sql.Open("sqlite3", "file:state.db?_pragma=journal_mode(WAL)")
+//	github.com/mattn/go-sqlite3   sql.Open("sqlite3", "file:state.db?_journal_mode=WAL")
+//
+// modernc.org/sqlite: without a busy_timeout, the host's own statements fail at
+// once where they find a lock.
+//
+// github.com/ncruces/go-sqlite3 (package driver): the same, if there is any
+// _pragma; without one it waits for a minute. A name that does not begin with
+// "file:" is that of a file as it stands, parameters included. With WAL, what the
+// host itself writes is synchronous=NORMAL, unless it sets another.
+//
+// github.com/mattn/go-sqlite3: needs cgo and a C compiler. It ignores _pragma, and
+// has parameters of its own, such as _busy_timeout, which is 5 seconds by default,
+// and _synchronous, which is NORMAL in every journal mode. The last two drivers
+// have one name in database/sql, so a program can have one of them.
+//
 // # Limits
 //
 // The host must not share one transaction with these methods: they run their
@@ -122,6 +145,8 @@ type Store struct {
 var (
 	_ lifecycle.Store        = (*Store)(nil)
 	_ lifecycle.BatchStopper = (*Store)(nil)
+	_ lifecycle.TreeStopper  = (*Store)(nil)
+	_ lifecycle.Registry     = (*Store)(nil)
 	_ lifecycle.KV           = (*gate)(nil)
 )
 

@@ -1,13 +1,18 @@
 package sqlitestore
 
+import "strings"
+
 // statements are the store's SQL with the host's prefix in it.
 type statements struct {
 	taken, version, stampColumns string
 
 	insert, activate, heartbeat, bind, used string
 
-	page, find, children, boundTo            string
-	readBindings, deleteBindings, deleteRow  string
+	registered, registrations string
+
+	page, find, boundTo, children            string
+	found, bindings                          string
+	deleteBindings, deleteRows               string
 	insertEvent, events, snapshot            string
 	gateGet, gateInsert, gateUpdate, gateCut string
 }
@@ -31,14 +36,18 @@ func newStatements(prefix string) statements {
 		bind:      q(`INSERT INTO rollcall_bindings (record, key) SELECT seq, ? FROM rollcall_records WHERE name = ? AND incarnation = ? ON CONFLICT (key) DO UPDATE SET record = excluded.record`),
 		used:      q(`SELECT count(*) FROM rollcall_events WHERE name = ? AND incarnation = ?`),
 
-		page:     q(`SELECT ` + columns + ` FROM rollcall_records WHERE seq > ? ORDER BY seq LIMIT ?`),
-		find:     q(`SELECT ` + columns + ` FROM rollcall_records WHERE name = ?`),
-		children: q(`SELECT ` + columns + ` FROM rollcall_records WHERE parent = ? AND parent <> '' ORDER BY seq`),
-		boundTo:  q(`SELECT ` + columns + ` FROM rollcall_records WHERE seq = (SELECT record FROM rollcall_bindings WHERE key = ?)`),
+		registered:    q(`UPDATE rollcall_schema SET registrations = registrations + 1 WHERE product = ?`),
+		registrations: q(`SELECT registrations FROM rollcall_schema WHERE product = ?`),
 
-		readBindings:   q(`SELECT key FROM rollcall_bindings WHERE record = ? ORDER BY key`),
-		deleteBindings: q(`DELETE FROM rollcall_bindings WHERE record = ?`),
-		deleteRow:      q(`DELETE FROM rollcall_records WHERE seq = ? AND incarnation = ?`),
+		page:    q(`SELECT ` + columns + ` FROM rollcall_records WHERE seq > ? ORDER BY seq LIMIT ?`),
+		find:    q(`SELECT ` + columns + ` FROM rollcall_records WHERE name = ?`),
+		boundTo: q(`SELECT ` + columns + ` FROM rollcall_records WHERE seq = (SELECT record FROM rollcall_bindings WHERE key = ?)`),
+
+		found:          q(`SELECT ` + columns + ` FROM rollcall_records WHERE name IN (?)`),
+		children:       q(`SELECT ` + columns + ` FROM rollcall_records WHERE parent IN (?) AND parent <> '' ORDER BY seq`),
+		bindings:       q(`SELECT record, key FROM rollcall_bindings WHERE record IN (?) ORDER BY record, key`),
+		deleteBindings: q(`DELETE FROM rollcall_bindings WHERE record IN (?)`),
+		deleteRows:     q(`DELETE FROM rollcall_records WHERE seq IN (?)`),
 
 		insertEvent: q(`INSERT INTO rollcall_events (at, name, incarnation, action, by, reason, verdict, snapshot) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`),
 		events:      q(`SELECT seq, at, name, incarnation, action, by, reason, verdict, snapshot FROM rollcall_events WHERE seq > ? ORDER BY seq LIMIT ?`),
@@ -49,4 +58,15 @@ func newStatements(prefix string) statements {
 		gateUpdate: q(`UPDATE rollcall_gate SET value = ? WHERE key = ? AND value = ?`),
 		gateCut:    q(`DELETE FROM rollcall_gate WHERE seq <= (SELECT max(seq) FROM rollcall_gate) - ?`),
 	}
+}
+
+// inList makes of a query with IN (?) one with n values, and valuesList of an
+// INSERT with one row one with n rows.
+func inList(query string, n int) string {
+	return strings.Replace(query, "IN (?)", "IN (?"+strings.Repeat(",?", n-1)+")", 1)
+}
+
+func valuesList(query string, n int) string {
+	at := strings.LastIndexByte(query, '(')
+	return query + strings.Repeat(","+query[at:], n-1)
 }

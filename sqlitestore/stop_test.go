@@ -1,6 +1,7 @@
 package sqlitestore_test
 
 import (
+	"database/sql/driver"
 	"errors"
 	"path/filepath"
 	"sync"
@@ -46,13 +47,19 @@ func TestANameRegisteredAgainBetweenScanAndStopIsSpared(t *testing.T) {
 	c.Assert(stopped(t, cleaning), qt.DeepEquals, []string{"worker: exit:test", "gone: exit:test"})
 }
 
-// rejudge is a Liveness that lets something happen between the reading of a
-// record and its stop.
-type rejudge func()
+// changing is a Liveness of which one process is dead and every other alive. It
+// lets something happen between the reading of a record and its stop.
+type changing struct {
+	dead   liveness.Identity
+	change func()
+}
 
-func (f rejudge) Check(liveness.Identity) liveness.Verdict {
-	f()
-	return liveness.Verdict{State: liveness.Dead, Reason: liveness.NoProcess}
+func (l changing) Check(id liveness.Identity) liveness.Verdict {
+	l.change()
+	if id.String() == l.dead.String() {
+		return liveness.Verdict{State: liveness.Dead, Reason: liveness.NoProcess}
+	}
+	return liveness.Verdict{State: liveness.Alive, Reason: liveness.SameProcess}
 }
 
 func TestARecordThatComesToLifeBetweenScanAndStopIsSpared(t *testing.T) {
@@ -61,11 +68,11 @@ func TestARecordThatComesToLifeBetweenScanAndStopIsSpared(t *testing.T) {
 	cleaning, other := twoHandles(t)
 	record := running("worker", before(t))
 	register(t, cleaning, record)
-	report, err := lifecycle.Cleaner{Store: cleaning, Liveness: rejudge(func() {
+	report, err := lifecycle.Cleaner{Store: cleaning, Liveness: changing{record.Identity, func() {
 		c.Check(other.Activate(t.Context(), record, self(t)), qt.IsNil)
-	})}.Clean(t.Context())
+	}}}.Clean(t.Context())
 	c.Assert(err, qt.IsNil)
-	c.Assert(report.KeptBy, qt.DeepEquals, map[string]int{lifecycle.ReasonChanged: 1})
+	c.Assert(report.KeptBy, qt.DeepEquals, map[string]int{lifecycle.ReasonAlive: 1})
 	c.Assert(only(t, cleaning).Identity, qt.Equals, self(t))
 	c.Assert(events(t, cleaning), qt.HasLen, 0)
 
@@ -159,6 +166,66 @@ func TestFamiliesAreStoppedWithTheirHead(t *testing.T) {
 			}
 			c.Assert(names(t, store), qt.DeepEquals, []string{"stranger"})
 			c.Assert(value(t, db, `SELECT group_concat(key) FROM rollcall_bindings`), qt.Equals, "session of stranger")
+		})
+	}
+}
+
+// What a batch has read before its transaction is read again if somebody else has
+// written since.
+func TestABatchSeesWhatChangedBeforeItsTransaction(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name   string
+		change func(c *qt.C, others *sqlitestore.Store, second lifecycle.Record)
+		stops  []string
+		err    error
+	}{
+		{"nothing", func(*qt.C, *sqlitestore.Store, lifecycle.Record) {}, []string{"first: exit:test", "second: exit:test"}, nil},
+		{"a heartbeat", func(c *qt.C, others *sqlitestore.Store, second lifecycle.Record) {
+			c.Assert(others.Heartbeat(c.Context(), second), qt.IsNil)
+		}, []string{"first: exit:test"}, lifecycle.ErrChanged},
+		{"a stop", func(c *qt.C, others *sqlitestore.Store, second lifecycle.Record) {
+			_, err := others.Stop(c.Context(), second, lifecycle.Cause{By: "other", Reason: "exit:other"})
+			c.Assert(err, qt.IsNil)
+		}, []string{"second: exit:other", "first: exit:test"}, nil},
+		{"a key", func(c *qt.C, others *sqlitestore.Store, second lifecycle.Record) {
+			c.Assert(others.Bind(c.Context(), second, "late"), qt.IsNil)
+		}, []string{"first: exit:test", "second: exit:test"}, nil},
+		{"a child", func(c *qt.C, others *sqlitestore.Store, second lifecycle.Record) {
+			_, err := others.Launch(c.Context(), lifecycle.Record{Name: "child", Parent: second.Name})
+			c.Assert(err, qt.IsNil)
+		}, []string{"first: exit:test", "child: parent_stopped", "second: exit:test"}, nil},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			c := qt.New(t)
+			path := filepath.Join(tempDir(t), "state.db")
+			s := &spy{dsn: dsn(path)}
+			store, err := sqlitestore.New(t.Context(), openSpied(t, s), sqlitestore.Options{})
+			c.Assert(err, qt.IsNil)
+			others, err := sqlitestore.New(t.Context(), openDB(t, path), sqlitestore.Options{})
+			c.Assert(err, qt.IsNil)
+			first, second := running("first", liveness.Identity{}), running("second", liveness.Identity{})
+			register(t, store, first, second)
+			var once sync.Once
+			s.before = func(_ driver.Conn, query string) error {
+				if query == "BEGIN IMMEDIATE" {
+					once.Do(func() { test.change(c, others, second) })
+				}
+				return nil
+			}
+			unchanged := cause
+			unchanged.IfUnchanged = true
+			outcomes, err := store.StopBatch(t.Context(), []lifecycle.Stop{{Record: first, Cause: unchanged}, {Record: second, Cause: unchanged}})
+			s.before = nil
+			c.Assert(err, qt.ErrorIs, test.err)
+			c.Assert(stopped(t, store), qt.DeepEquals, test.stops)
+			if test.err == nil {
+				c.Assert(outcomes, qt.HasLen, 2)
+				c.Assert(names(t, store), qt.HasLen, 0)
+				c.Assert(value(t, openDB(t, path), "SELECT count(*) FROM rollcall_bindings"), qt.Equals, "0")
+			}
 		})
 	}
 }

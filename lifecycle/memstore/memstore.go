@@ -33,13 +33,16 @@ type Store struct {
 	events   []lifecycle.Event
 	stopped  map[incarnation]bool
 	gate     map[string]string
+	puts     int64
 }
 
 type incarnation struct{ name, incarnation string }
 
 var (
-	_ lifecycle.Store = (*Store)(nil)
-	_ lifecycle.KV    = (*gate)(nil)
+	_ lifecycle.Store       = (*Store)(nil)
+	_ lifecycle.TreeStopper = (*Store)(nil)
+	_ lifecycle.Registry    = (*Store)(nil)
+	_ lifecycle.KV          = (*gate)(nil)
 )
 
 type row struct {
@@ -89,6 +92,7 @@ func (s *Store) Put(ctx context.Context, record lifecycle.Record) (lifecycle.Rec
 		s.unlink(old.record)
 	}
 	old.record = clone(record)
+	s.puts++
 	if s.children[record.Parent] == nil {
 		s.children[record.Parent] = map[string]bool{}
 	}
@@ -171,20 +175,38 @@ func (s *Store) Candidates(ctx context.Context) iter.Seq2[lifecycle.Record, erro
 
 // Stop implements [lifecycle.Store].
 func (s *Store) Stop(ctx context.Context, record lifecycle.Record, cause lifecycle.Cause) (lifecycle.Outcome, error) {
+	_, outcome, err := s.StopTree(ctx, record, cause)
+	return outcome, err
+}
+
+// StopTree implements [lifecycle.TreeStopper].
+func (s *Store) StopTree(ctx context.Context, record lifecycle.Record, cause lifecycle.Cause) ([]lifecycle.Record, lifecycle.Outcome, error) {
 	if err := ctx.Err(); err != nil {
-		return 0, fmt.Errorf("memstore: stop %q: %w", record.Name, err)
+		return nil, 0, fmt.Errorf("memstore: stop %q: %w", record.Name, err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	row := s.rows[record.Name]
 	if row == nil || row.record.Incarnation != record.Incarnation {
-		return lifecycle.AlreadyStopped, nil
+		return nil, lifecycle.AlreadyStopped, nil
 	}
-	if cause.IfUnchanged && !row.record.SameState(record) {
-		return 0, fmt.Errorf("memstore: stop %q: %w", record.Name, lifecycle.ErrChanged)
+	if !cause.Holds(record, row.record) {
+		return nil, 0, fmt.Errorf("memstore: stop %q: %w", record.Name, lifecycle.ErrChanged)
 	}
+	first := len(s.events)
 	s.remove(row, cause)
-	return lifecycle.Stopped, nil
+	var descendants []lifecycle.Record
+	for _, event := range s.events[first : len(s.events)-1] { // its own is the last
+		descendants = append(descendants, clone(event.Snapshot.Record))
+	}
+	return descendants, lifecycle.Stopped, nil
+}
+
+// Registrations implements [lifecycle.Registry].
+func (s *Store) Registrations(ctx context.Context) (int64, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.puts, ctx.Err()
 }
 
 // remove takes the row out first, so that a cycle of parents ends here, then

@@ -41,6 +41,8 @@ var cases = []struct {
 	{"does nothing when cancelled", cancelled},
 	{"shares no memory with callers", sharesNoMemory},
 	{"stops in batches as one by one", stopsBatch},
+	{"tells which descendants it stopped", stopsTree},
+	{"tells that there is something new", tellsRegistrations},
 	{"keeps all when reopened", reopens},
 }
 
@@ -532,7 +534,7 @@ func leavesNoBindingOfDescendants(ctx context.Context, s Subject) error {
 
 func sparesChanged(ctx context.Context, s Subject) error {
 	ifUnchanged := cause
-	ifUnchanged.IfUnchanged = true
+	ifUnchanged.IfUnchanged, ifUnchanged.Verdict = true, liveness.Verdict{}
 	for name, change := range map[string]func(*lifecycle.Record){
 		"phase":     func(r *lifecycle.Record) { r.Phase = lifecycle.Inactive },
 		"identity":  func(r *lifecycle.Record) { r.Identity.Unique++ },
@@ -558,6 +560,15 @@ func sparesChanged(ctx context.Context, s Subject) error {
 	// Without the condition the incarnation alone counts.
 	if err := stop(ctx, s, record("phase", "1"), lifecycle.Stopped); err != nil {
 		return err
+	}
+	// Where the process is dead, a heartbeat does not bring it back.
+	ifDead := ifUnchanged
+	ifDead.Verdict = liveness.Verdict{State: liveness.Dead, Reason: liveness.NoProcess}
+	if outcome, err := s.Stop(ctx, record("heartbeat", "1"), ifDead); outcome != lifecycle.Stopped || err != nil {
+		return fmt.Errorf("Stop, if unchanged, of a dead record that had a heartbeat = %v, %v, want Stopped", outcome, err)
+	}
+	if outcome, err := s.Stop(ctx, record("identity", "1"), ifDead); !errors.Is(err, lifecycle.ErrChanged) {
+		return fmt.Errorf("Stop, if unchanged, of a dead record that has another process now = %v, %v, want ErrChanged", outcome, err)
 	}
 	// As read now, they are unchanged.
 	read, err := candidates(ctx, s)
@@ -722,7 +733,7 @@ func stopsBatch(ctx context.Context, s Subject) error {
 		return err
 	}
 	ifUnchanged := cause
-	ifUnchanged.IfUnchanged = true
+	ifUnchanged.IfUnchanged, ifUnchanged.Verdict = true, liveness.Verdict{}
 	stops := []lifecycle.Stop{
 		{Record: record("a", "1"), Cause: ifUnchanged},
 		{Record: record("a", "1"), Cause: ifUnchanged},

@@ -41,8 +41,19 @@ const (
 	cancelled   = "does nothing when cancelled"
 	memory      = "shares no memory with callers"
 	batch       = "stops in batches as one by one"
+	tree        = "tells which descendants it stopped"
+	registered  = "tells that there is something new"
 	reopened    = "keeps all when reopened"
 )
+
+func editTree(edit func([]lifecycle.Record) []lifecycle.Record) func(*faulty) {
+	return func(f *faulty) {
+		f.stopTree = func(ctx context.Context, r lifecycle.Record, why lifecycle.Cause) ([]lifecycle.Record, lifecycle.Outcome, error) {
+			along, outcome, err := f.Store.StopTree(ctx, r, why)
+			return edit(along), outcome, err
+		}
+	}
+}
 
 var faults = []struct {
 	name     string
@@ -132,6 +143,11 @@ var faults = []struct {
 
 	{"stops whatever changed", changed, editStops(func(_ *faulty, _ *lifecycle.Record, cause *lifecycle.Cause) { cause.IfUnchanged = false })},
 	{"spares what changed, asked or not", changed, editStops(func(_ *faulty, _ *lifecycle.Record, cause *lifecycle.Cause) { cause.IfUnchanged = true })},
+	{"spares the dead that had a heartbeat", changed, editStops(func(_ *faulty, _ *lifecycle.Record, cause *lifecycle.Cause) {
+		if cause.IfUnchanged {
+			cause.Verdict = liveness.Verdict{}
+		}
+	})},
 	{"does not see that the phase changed", changed, editStops(func(f *faulty, r *lifecycle.Record, _ *lifecycle.Cause) {
 		stored, _ := f.stored(r.Name)
 		r.Phase = stored.Phase
@@ -315,6 +331,39 @@ var faults = []struct {
 		f.stopBatch = func(ctx context.Context, stops []lifecycle.Stop) ([]lifecycle.Outcome, error) {
 			return stop(context.WithoutCancel(ctx), stops)
 		}
+	}},
+
+	{"does not tell of descendants", tree, editTree(func([]lifecycle.Record) []lifecycle.Record { return nil })},
+	{"tells of a child only", tree, editTree(func(along []lifecycle.Record) []lifecycle.Record { return along[:min(1, len(along))] })},
+	{"tells of descendants without their process", tree, editTree(func(along []lifecycle.Record) []lifecycle.Record {
+		for i := range along {
+			along[i].Identity = liveness.Identity{}
+		}
+		return along
+	})},
+	{"tells of descendants and stops nothing", tree, func(f *faulty) {
+		f.stopTree = func(ctx context.Context, r lifecycle.Record, _ lifecycle.Cause) ([]lifecycle.Record, lifecycle.Outcome, error) {
+			return nil, lifecycle.Stopped, nil
+		}
+	}},
+	{"stops a tree that changed", tree, func(f *faulty) {
+		f.stopTree = func(ctx context.Context, r lifecycle.Record, why lifecycle.Cause) ([]lifecycle.Record, lifecycle.Outcome, error) {
+			why.IfUnchanged = false
+			return f.Store.StopTree(ctx, r, why)
+		}
+	}},
+	{"tells the same number of registrations", registered, func(f *faulty) {
+		f.registered = func(context.Context) (int64, error) { return 1, nil }
+	}},
+	{"counts records instead of registrations", registered, func(f *faulty) {
+		f.registered = func(ctx context.Context) (int64, error) {
+			records, err := f.Records(ctx)
+			return int64(len(records)), err
+		}
+	}},
+	{"counts its own being asked", registered, func(f *faulty) {
+		var n int64
+		f.registered = func(context.Context) (int64, error) { n++; return n, nil }
 	}},
 
 	{"forgets all when reopened", reopened, func(f *faulty) { f.reopen = func() storetest.Subject { return newFaulty(f.quit) } }},

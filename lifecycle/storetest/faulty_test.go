@@ -25,6 +25,8 @@ type faulty struct {
 	events     func(context.Context) ([]lifecycle.Event, error)
 	stop       func(context.Context, lifecycle.Record, lifecycle.Cause) (lifecycle.Outcome, error)
 	stopBatch  func(context.Context, []lifecycle.Stop) ([]lifecycle.Outcome, error)
+	stopTree   func(context.Context, lifecycle.Record, lifecycle.Cause) ([]lifecycle.Record, lifecycle.Outcome, error)
+	registered func(context.Context) (int64, error)
 	reopen     func() storetest.Subject
 }
 
@@ -37,6 +39,7 @@ var (
 func newFaulty(quit <-chan struct{}) *faulty {
 	f := &faulty{Store: new(memstore.Store), quit: quit}
 	f.candidates, f.bind, f.stop = f.Store.Candidates, f.Store.Bind, f.Store.Stop
+	f.stopTree, f.registered = f.Store.StopTree, f.Store.Registrations
 	f.put = func(ctx context.Context, r lifecycle.Record) error {
 		_, err := f.Store.Put(ctx, r)
 		return err
@@ -55,6 +58,12 @@ func newFaulty(quit <-chan struct{}) *faulty {
 	f.reopen = func() storetest.Subject { return f }
 	return f
 }
+
+func (f *faulty) StopTree(ctx context.Context, record lifecycle.Record, cause lifecycle.Cause) ([]lifecycle.Record, lifecycle.Outcome, error) {
+	return f.stopTree(ctx, record, cause)
+}
+
+func (f *faulty) Registrations(ctx context.Context) (int64, error) { return f.registered(ctx) }
 
 func (f *faulty) Candidates(ctx context.Context) iter.Seq2[lifecycle.Record, error] {
 	return f.candidates(ctx)

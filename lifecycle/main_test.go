@@ -1,0 +1,9 @@
+package lifecycle_test
+
+import (
+	"testing"
+
+	"github.com/rollcall-go/rollcall/internal/proctest"
+)
+
+func TestMain(m *testing.M) { proctest.Main(m, nil) }

@@ -1,0 +1,205 @@
+package lifecycle_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	qt "github.com/frankban/quicktest"
+
+	"github.com/rollcall-go/rollcall/lifecycle"
+	"github.com/rollcall-go/rollcall/lifecycle/memstore"
+	"github.com/rollcall-go/rollcall/liveness"
+	"github.com/rollcall-go/rollcall/liveness/livenesstest"
+)
+
+// terminated notes what it was asked to end.
+type terminated struct {
+	mu    sync.Mutex
+	names []string
+	err   error
+}
+
+func (t *terminated) end(_ context.Context, record lifecycle.Record) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.names = append(t.names, record.Name)
+	return t.err
+}
+
+func (t *terminated) sorted() []string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return slices.Sorted(slices.Values(t.names))
+}
+
+// family is a stale parent with two living descendants, a dead process with a
+// living child, and one that is left alone.
+func family(c *qt.C, w *livenesstest.World) *memstore.Store {
+	c.Helper()
+	store := new(memstore.Store)
+	stale := newRecord(w, "stale")
+	w.Advance(2 * time.Hour)
+	child, grandchild := tracking(w, "child", w.Start()), tracking(w, "grandchild", w.Start())
+	child.Parent, grandchild.Parent = "stale", "child"
+	dead := newDead(w, "dead")
+	left := tracking(w, "left", w.Start())
+	left.Parent = "dead"
+	put(c, store, stale, child, grandchild, dead, left, tracking(w, "alive", w.Start()))
+	return store
+}
+
+func TestProcessesOfWhatIsStoppedAreEnded(t *testing.T) {
+	t.Parallel()
+	c := qt.New(t)
+	w := livenesstest.New()
+	store, ended := family(c, w), &terminated{}
+	cleaner := newCleaner(w, store)
+	cleaner.StaleAfter, cleaner.Terminate = time.Hour, ended.end
+	report, err := cleaner.Clean(c.Context())
+	c.Assert(err, qt.IsNil)
+	c.Check(report.Stopped, qt.Equals, 2)
+	c.Check(ended.sorted(), qt.DeepEquals, []string{"child", "grandchild", "left", "stale"},
+		qt.Commentf("all that was stopped but the one that is dead"))
+	c.Check(names(c, store), qt.DeepEquals, []string{"alive"})
+}
+
+func TestProcessThatCannotBeEndedIsAnErrorAndStaysStopped(t *testing.T) {
+	t.Parallel()
+	c := qt.New(t)
+	w := livenesstest.New()
+	failed := errors.New("failed")
+	store, ended := family(c, w), &terminated{err: failed}
+	cleaner := newCleaner(w, store)
+	cleaner.StaleAfter, cleaner.Terminate = time.Hour, ended.end
+	report, err := cleaner.Clean(c.Context())
+	c.Check(err, qt.ErrorIs, lifecycle.ErrNotEnded)
+	c.Check(err, qt.ErrorIs, failed)
+	c.Check(err, qt.ErrorMatches, `(?s).*lifecycle: end the process of "stale": the record is stopped, but its process was not ended: failed.*`)
+	c.Check(report.NotEnded, qt.Equals, 4)
+	c.Check(report.Failed, qt.Equals, 0)
+	c.Check(report.String(), qt.Matches, ".*, 4 not ended in .*")
+	c.Check(len(stopped(c, store)), qt.Equals, 5)
+}
+
+func TestDryRunEndsNothing(t *testing.T) {
+	t.Parallel()
+	c := qt.New(t)
+	w := livenesstest.New()
+	store, ended := family(c, w), &terminated{}
+	cleaner := newCleaner(w, store)
+	cleaner.StaleAfter, cleaner.Terminate, cleaner.DryRun = time.Hour, ended.end, true
+	_, err := cleaner.Clean(c.Context())
+	c.Assert(err, qt.IsNil)
+	c.Check(ended.sorted(), qt.HasLen, 0)
+}
+
+// Somebody else has stopped it, and ends its process, or has registered it anew.
+func TestWhoDidNotStopItDoesNotEndIt(t *testing.T) {
+	t.Parallel()
+	c := qt.New(t)
+	w := livenesstest.New()
+	store, ended := new(memstore.Store), &terminated{}
+	record := tracking(w, "web", w.Start())
+	put(c, store, record)
+	cleaner := newCleaner(w, store)
+	cleaner.Terminate = ended.end
+	earlier := record
+	earlier.Incarnation = "earlier"
+	outcome, err := cleaner.Stop(c.Context(), earlier, lifecycle.Cause{By: "user", Reason: "asked"})
+	c.Assert(err, qt.IsNil)
+	c.Check(outcome, qt.Equals, lifecycle.AlreadyStopped)
+	c.Check(ended.sorted(), qt.HasLen, 0)
+	c.Check(names(c, store), qt.DeepEquals, []string{"web"})
+
+	changed := record
+	changed.Phase = lifecycle.Inactive
+	_, err = cleaner.Stop(c.Context(), changed, lifecycle.Cause{By: "user", Reason: "asked", IfUnchanged: true})
+	c.Check(err, qt.ErrorIs, lifecycle.ErrChanged)
+	c.Check(err, qt.ErrorMatches, `lifecycle: stop record "web": .*`)
+	c.Check(ended.sorted(), qt.HasLen, 0)
+}
+
+func TestHostStopsARecordByTheSamePath(t *testing.T) {
+	t.Parallel()
+	c := qt.New(t)
+	w := livenesstest.New()
+	store, ended := family(c, w), &terminated{}
+	var seen []string
+	cleaner := newCleaner(w, store)
+	cleaner.Terminate = ended.end
+	cleaner.OnStopped = func(stop lifecycle.Stop) { seen = append(seen, stop.Record.Name+" "+stop.Cause.Reason) }
+	records, err := store.Records(c.Context())
+	c.Assert(err, qt.IsNil)
+	outcome, err := cleaner.Stop(c.Context(), records[1], lifecycle.Cause{By: "user", Reason: "asked"})
+	c.Assert(err, qt.IsNil)
+	c.Check(outcome, qt.Equals, lifecycle.Stopped)
+	c.Check(ended.sorted(), qt.DeepEquals, []string{"child", "grandchild"})
+	c.Check(seen, qt.DeepEquals, []string{"child asked"})
+	c.Check(stopped(c, store), qt.DeepEquals, []string{"grandchild parent_stopped", "child asked"})
+
+	ended.err = errors.New("failed")
+	cleaner.DryRun = true // is not for it
+	outcome, err = cleaner.Stop(c.Context(), records[0], lifecycle.Cause{By: "user", Reason: "asked"})
+	c.Check(err, qt.ErrorIs, lifecycle.ErrNotEnded)
+	c.Check(outcome, qt.Equals, lifecycle.Stopped)
+
+	_, err = lifecycle.Cleaner{}.Stop(c.Context(), records[0], lifecycle.Cause{})
+	c.Check(err, qt.ErrorIs, lifecycle.ErrMisconfigured)
+}
+
+// opener opens nobody.
+type opener struct{ err error }
+
+func (o opener) Open(liveness.Identity) (*liveness.Process, error) { return nil, o.err }
+
+func TestTerminationLeavesWhomItDoesNotKnow(t *testing.T) {
+	t.Parallel()
+	c := qt.New(t)
+	record := lifecycle.Record{Identity: liveness.Identity{PID: 4711}}
+	for _, test := range []struct {
+		name    string
+		verdict liveness.Verdict
+		want    error
+	}{
+		{"gone", liveness.Verdict{State: liveness.Dead, Reason: liveness.NoProcess}, nil},
+		{"a stranger has its PID", liveness.Verdict{State: liveness.Dead, Reason: liveness.PIDReused}, nil},
+		{"not known", liveness.Verdict{}, liveness.ErrUndecided},
+	} {
+		err := lifecycle.Termination{Liveness: opener{&liveness.VerdictError{Verdict: test.verdict}}}.End(c.Context(), record)
+		if test.want == nil {
+			c.Check(err, qt.IsNil, qt.Commentf(test.name))
+		} else {
+			c.Check(err, qt.ErrorIs, test.want, qt.Commentf(test.name))
+		}
+	}
+	c.Check(lifecycle.Termination{}.End(c.Context(), lifecycle.Record{}), qt.IsNil, qt.Commentf("no process is recorded"))
+}
+
+// undying is a process that a signal does not end, as one that waits for a disk.
+type undying struct{}
+
+func (undying) Terminate(ctx context.Context, _ time.Duration) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func (u undying) TerminateGroup(ctx context.Context, grace time.Duration) error {
+	return u.Terminate(ctx, grace)
+}
+
+func TestProcessThatCannotDieIsNotWaitedForForEver(t *testing.T) {
+	for _, group := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			c := qt.New(t)
+			began := time.Now()
+			err := lifecycle.Termination{Grace: time.Minute, Group: group}.EndOpened(t.Context(), undying{})
+			c.Check(err, qt.ErrorIs, context.DeadlineExceeded)
+			c.Check(time.Since(began), qt.Equals, time.Minute+10*time.Second)
+		})
+	}
+}

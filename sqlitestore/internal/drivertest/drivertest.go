@@ -1,0 +1,306 @@
+// Package drivertest has the tests that sqlitestore passes with each driver that
+// its documentation names. Two of these share a name in database/sql, so each has
+// a test binary of its own.
+package drivertest
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strconv"
+	"testing"
+	"time"
+
+	qt "github.com/frankban/quicktest"
+
+	"github.com/rollcall-go/rollcall/internal/proctest"
+	"github.com/rollcall-go/rollcall/lifecycle"
+	"github.com/rollcall-go/rollcall/lifecycle/storetest"
+	"github.com/rollcall-go/rollcall/liveness"
+	"github.com/rollcall-go/rollcall/sqlitestore"
+)
+
+// Driver is a driver, as sqlitestore's documentation describes it.
+type Driver struct {
+	// Name is that of sql.Open.
+	Name string
+	// WAL are the parameters that a host gives for journal_mode=WAL.
+	WAL string
+	// Set are those for a busy timeout of 0 and synchronous=NORMAL.
+	Set string
+	// Plain is what a connection has without parameters: the journal mode, the
+	// busy timeout in milliseconds, and synchronous as a number. WithWAL is what
+	// it has with those of WAL.
+	Plain, WithWAL string
+}
+
+// Main is for TestMain.
+func (d Driver) Main(m *testing.M) {
+	proctest.Main(m, map[string]func([]string){"clean": func(args []string) { d.clean(args[0]) }})
+}
+
+// Run runs all tests.
+func (d Driver) Run(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		run  func(*testing.T)
+	}{
+		{"store keeps the rules of its interface", func(t *testing.T) {
+			storetest.Run(t, func(t *testing.T) storetest.Subject { return d.newSubject(t, path(t)) })
+		}},
+		{"gate keeps the rules of its interface", func(t *testing.T) {
+			storetest.RunKV(t, func(t *testing.T) lifecycle.KV { return d.newSubject(t, path(t)).Gate() })
+		}},
+		{"many processes stop each record once", d.manyProcesses},
+		{"what a host has set stays", d.settingsStay},
+		{"a write waits although the host does not", d.writeWaits},
+		{"a cancelled context ends the wait", d.cancelEndsWait},
+		{"a database in memory", d.inMemory},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			test.run(t)
+		})
+	}
+}
+
+func path(t testing.TB) string { return filepath.Join(t.TempDir(), "state.db") }
+
+func (d Driver) openDB(path, parameters string) (*sql.DB, error) {
+	return sql.Open(d.Name, "file:"+path+"?"+parameters)
+}
+
+// open opens a file with nothing set but the journal mode.
+func (d Driver) open(t testing.TB, path string) *sql.DB {
+	db, err := d.openDB(path, d.WAL)
+	qt.Assert(t, err, qt.IsNil)
+	t.Cleanup(func() { db.Close() })
+	return db
+}
+
+type subject struct {
+	*sqlitestore.Store
+	driver Driver
+	t      testing.TB
+	db     *sql.DB
+	path   string
+}
+
+func (d Driver) newSubject(t testing.TB, path string) subject {
+	db := d.open(t, path)
+	store, err := sqlitestore.New(t.Context(), db, sqlitestore.Options{})
+	qt.Assert(t, err, qt.IsNil)
+	return subject{store, d, t, db, path}
+}
+
+// Put registers a record, and then writes into its row what no method would.
+func (s subject) Put(ctx context.Context, record lifecycle.Record) error {
+	if err := record.Validate(); err != nil {
+		return err
+	}
+	_, taken := s.Launch(ctx, record)
+	if taken != nil && !errors.Is(taken, lifecycle.ErrNameTaken) {
+		return taken
+	}
+	beat := record.Heartbeat
+	result, err := s.db.ExecContext(ctx, `UPDATE rollcall_records SET owner = ?, phase = ?, identity = ?,
+		beat_boot = ?, beat_awake = ?, beat_wall = ?, parent = ?, data = ? WHERE name = ? AND incarnation = ?`,
+		record.Owner, record.Phase.String(), record.Identity, beat.Boot.String(), int64(beat.Awake), beat.Wall.UnixNano(),
+		record.Parent, sql.NullString{String: string(record.Data), Valid: record.Data != nil}, record.Name, record.Incarnation)
+	if err != nil {
+		return err
+	}
+	if n, err := result.RowsAffected(); n != 1 || err != nil {
+		return errors.Join(taken, err)
+	}
+	_, err = s.db.ExecContext(ctx, `UPDATE rollcall_schema SET registrations = registrations + 1`)
+	return err
+}
+
+func (s subject) Events(ctx context.Context) ([]lifecycle.Event, error) {
+	return s.Store.Events(ctx, 0)
+}
+
+func (s subject) Reopen(context.Context) (storetest.Subject, error) {
+	if err := s.db.Close(); err != nil {
+		return nil, err
+	}
+	return s.driver.newSubject(s.t, s.path), nil
+}
+
+// clean is another process: it cleans a file when it is told to, and prints how
+// many records it has stopped.
+func (d Driver) clean(path string) {
+	report, err := func() (lifecycle.Report, error) {
+		db, err := d.openDB(path, d.WAL)
+		if err != nil {
+			return lifecycle.Report{}, err
+		}
+		defer db.Close()
+		store, err := sqlitestore.New(context.Background(), db, sqlitestore.Options{})
+		if err != nil {
+			return lifecycle.Report{}, err
+		}
+		proctest.Hold()
+		return lifecycle.Cleaner{Store: store}.Clean(context.Background())
+	}()
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(report.Stopped)
+}
+
+func (d Driver) manyProcesses(t *testing.T) {
+	c := qt.New(t)
+	s := d.newSubject(t, path(t))
+	const dead = 60
+	capture := func(child *proctest.Child) liveness.Identity {
+		id, err := liveness.CaptureProcess(child.Process)
+		c.Assert(err, qt.IsNil)
+		return id
+	}
+	living := proctest.Start(t, proctest.Command("hold"))
+	killed := proctest.Start(t, proctest.Command("hold"))
+	gone := capture(killed)
+	killed.Kill()
+	register := func(name string, id liveness.Identity) {
+		record, err := s.Launch(t.Context(), lifecycle.Record{Name: name})
+		c.Assert(err, qt.IsNil)
+		c.Assert(s.Bind(t.Context(), record, "session of "+name), qt.IsNil)
+		c.Assert(s.Activate(t.Context(), record, id), qt.IsNil)
+	}
+	for i := range dead {
+		register(strconv.Itoa(i), gone)
+	}
+	register("alive", capture(living))
+
+	var cleaners []*proctest.Child
+	for range 8 {
+		cleaners = append(cleaners, proctest.Start(t, proctest.Command("clean", s.path)))
+	}
+	for _, cleaner := range cleaners {
+		cleaner.CloseStdin(t)
+	}
+	total := 0
+	for _, cleaner := range cleaners {
+		n, err := strconv.Atoi(cleaner.ReadLine(t))
+		c.Assert(err, qt.IsNil)
+		total += n
+	}
+	c.Assert(total, qt.Equals, dead)
+	events, err := s.Events(t.Context())
+	c.Assert(err, qt.IsNil)
+	seen := map[string]bool{}
+	for _, event := range events {
+		c.Assert(seen[event.Name], qt.IsFalse, qt.Commentf("a second event of %s", event.Name))
+		seen[event.Name] = true
+		c.Assert(event.Reason, qt.Equals, lifecycle.ReasonDied)
+		c.Assert(event.Snapshot.Bindings, qt.DeepEquals, []string{"session of " + event.Name})
+	}
+	c.Assert(seen, qt.HasLen, dead)
+	records, err := s.Records(t.Context())
+	c.Assert(err, qt.IsNil)
+	c.Assert(records, qt.HasLen, 1)
+	c.Assert(value(t, s.db, `SELECT count(*) FROM rollcall_bindings`), qt.Equals, "1")
+	c.Assert(value(t, s.db, `PRAGMA integrity_check`), qt.Equals, "ok")
+}
+
+func value(t testing.TB, db *sql.DB, query string) string {
+	var text string
+	qt.Assert(t, db.QueryRowContext(t.Context(), query).Scan(&text), qt.IsNil, qt.Commentf("%s", query))
+	return text
+}
+
+// settings are what a connection has that has read the file: SQLite may be
+// compiled to lower synchronous when it finds that the file is in WAL mode.
+func settings(t testing.TB, db *sql.DB) string {
+	value(t, db, "SELECT count(*) FROM sqlite_master")
+	return value(t, db, "PRAGMA journal_mode") + " " + value(t, db, "PRAGMA busy_timeout") + " " + value(t, db, "PRAGMA synchronous")
+}
+
+func (d Driver) settingsStay(t *testing.T) {
+	for _, test := range []struct{ name, parameters, want string }{
+		{"nothing", "", d.Plain},
+		{"journal mode", d.WAL, d.WithWAL},
+		{"all", d.WAL + "&" + d.Set, "wal 0 1"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			c := qt.New(t)
+			db, err := d.openDB(path(t), test.parameters)
+			c.Assert(err, qt.IsNil)
+			defer db.Close()
+			db.SetMaxOpenConns(1)
+			c.Assert(settings(t, db), qt.Equals, test.want)
+			store, err := sqlitestore.New(t.Context(), db, sqlitestore.Options{})
+			c.Assert(err, qt.IsNil)
+			record, err := store.Launch(t.Context(), lifecycle.Record{Name: "worker"})
+			c.Assert(err, qt.IsNil)
+			_, err = store.Stop(t.Context(), record, lifecycle.Cause{By: "tester"})
+			c.Assert(err, qt.IsNil)
+			c.Assert(settings(t, db), qt.Equals, test.want)
+		})
+	}
+}
+
+// blocked returns a store on a file whose write lock somebody else holds until
+// end is called. The host does not wait for locks.
+func (d Driver) blocked(t *testing.T) (store *sqlitestore.Store, record lifecycle.Record, end func()) {
+	c := qt.New(t)
+	path := path(t)
+	db, err := d.openDB(path, d.WAL+"&"+d.Set)
+	c.Assert(err, qt.IsNil)
+	t.Cleanup(func() { db.Close() })
+	store, err = sqlitestore.New(t.Context(), db, sqlitestore.Options{})
+	c.Assert(err, qt.IsNil)
+	record, err = store.Launch(t.Context(), lifecycle.Record{Name: "worker"})
+	c.Assert(err, qt.IsNil)
+	other, err := d.open(t, path).Conn(t.Context())
+	c.Assert(err, qt.IsNil)
+	_, err = other.ExecContext(t.Context(), "BEGIN IMMEDIATE")
+	c.Assert(err, qt.IsNil)
+	_, err = db.ExecContext(t.Context(), "CREATE TABLE host (a)")
+	c.Assert(err, qt.ErrorMatches, ".*database is locked.*")
+	return store, record, func() {
+		_, err := other.ExecContext(context.WithoutCancel(t.Context()), "ROLLBACK")
+		c.Check(err, qt.IsNil)
+		other.Close()
+	}
+}
+
+func (d Driver) writeWaits(t *testing.T) {
+	c := qt.New(t)
+	store, record, end := d.blocked(t)
+	time.AfterFunc(20*time.Millisecond, end)
+	outcome, err := store.Stop(t.Context(), record, lifecycle.Cause{By: "tester"})
+	c.Assert(err, qt.IsNil)
+	c.Assert(outcome, qt.Equals, lifecycle.Stopped)
+}
+
+func (d Driver) cancelEndsWait(t *testing.T) {
+	c := qt.New(t)
+	store, record, end := d.blocked(t)
+	defer end()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	_, err := store.Stop(ctx, record, lifecycle.Cause{By: "tester"})
+	c.Assert(err, qt.ErrorIs, context.DeadlineExceeded)
+}
+
+func (d Driver) inMemory(t *testing.T) {
+	c := qt.New(t)
+	db, err := sql.Open(d.Name, ":memory:")
+	c.Assert(err, qt.IsNil)
+	defer db.Close()
+	db.SetMaxOpenConns(1)
+	store, err := sqlitestore.New(t.Context(), db, sqlitestore.Options{})
+	c.Assert(err, qt.IsNil)
+	record, err := store.Launch(t.Context(), lifecycle.Record{Name: "worker"})
+	c.Assert(err, qt.IsNil)
+	outcome, err := store.Stop(t.Context(), record, lifecycle.Cause{By: "tester"})
+	c.Assert(err, qt.IsNil)
+	c.Assert(outcome, qt.Equals, lifecycle.Stopped)
+}
