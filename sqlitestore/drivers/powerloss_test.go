@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -39,18 +40,24 @@ var faults = []fault{
 }
 
 // TestDiskFailsAtAnyOperation has a host register agents, and clean after a
-// reboot, on a disk of which one operation fails: the first, the second, and so
-// on until none is left. Whatever it was told is then compared with what the
+// reboot, on a disk of which one operation fails: one after another until none is
+// left, each strideVariable-th of them. Whatever it was told is then compared with what the
 // file holds, and the next start must finish the job.
 func TestDiskFailsAtAnyOperation(t *testing.T) {
 	t.Parallel()
+	stride := 5
+	if text := os.Getenv(strideVariable); text != "" {
+		var err error
+		stride, err = strconv.Atoi(text)
+		qt.Assert(t, err, qt.IsNil)
+	}
 	for _, journal := range []string{"WAL", "DELETE"} {
 		for _, f := range faults {
 			t.Run(journal+" "+f.name, func(t *testing.T) {
 				t.Parallel()
 				c := qt.New(t)
 				injected, acknowledged := 0, 0
-				for at := 1; ; at++ {
+				for at := 1; ; at += stride {
 					h := newHost(c, journal, newDisk(f, at), uint64(at))
 					h.live()
 					if !h.disk.injected {
@@ -66,6 +73,9 @@ func TestDiskFailsAtAnyOperation(t *testing.T) {
 		}
 	}
 }
+
+// strideVariable is which part of many cases is tried: with 1 all.
+const strideVariable = "ROLLCALL_STRIDE"
 
 // diskName counts the file systems that are registered with the driver.
 var diskName atomic.Int64

@@ -1,0 +1,3 @@
+// Package modernc tests sqlitestore with modernc.org/sqlite, as the packages
+// beside it do with other drivers. It holds no code but tests.
+package modernc
