@@ -1,0 +1,176 @@
+package postgresstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/rollcall-go/rollcall/lifecycle"
+)
+
+// beginQuery begins a transaction whatever the host has set for its own. Read
+// committed: every statement sees what was committed before it, and all that
+// must not change is locked. In a higher level each conflict would be an error
+// instead of a wait. A transaction whose client has been cut off must not hold
+// its locks for as long as TCP takes to notice; and what is acknowledged must
+// survive a crash of the server. The last lock is that of the call: when a call
+// tries again, its transaction before may still be about to commit, because the
+// server learns later than the client that their connection is cut. What waits
+// for this lock waits for its end.
+const beginQuery = `BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;
+SELECT set_config('lock_timeout', '%[1]d', true), set_config('statement_timeout', '%[1]d', true),
+	set_config('idle_in_transaction_session_timeout', '%[1]d', true);
+` + durable + `;
+SELECT pg_advisory_xact_lock(%[2]d)`
+
+const durable = `SELECT set_config('synchronous_commit',
+	CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on' ELSE current_setting('synchronous_commit') END, true)`
+
+// write runs f in a transaction of its own, and again after an error that may
+// be gone the next time. again is true if an earlier transaction may have been
+// committed after all: its connection was cut while it was. It has ended by then.
+func (s *Store) write(ctx context.Context, f func(ctx context.Context, tx pgx.Tx, again bool) error) error {
+	begin := pgx.TxOptions{BeginQuery: fmt.Sprintf(beginQuery, max(1, s.options.BusyTimeout.Milliseconds()), rand.Int64())} // 0 ms is for ever
+	unknown := false
+	err := s.attempt(ctx, func(ctx context.Context, conn *pgxpool.Conn) error {
+		tx, err := conn.BeginTx(ctx, begin)
+		if err != nil {
+			return err
+		}
+		defer s.rollback(ctx, tx)
+		if err := f(ctx, tx, unknown); err != nil {
+			return err
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		// A cancelled context ends f, and its error rolls back. It must not
+		// leave it open whether the transaction took place.
+		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.options.BusyTimeout)
+		defer cancel()
+		if err := tx.Commit(end); err != nil {
+			unknown = unknown || !refused(err)
+			return err
+		}
+		unknown = false
+		return nil
+	})
+	if err != nil && unknown {
+		return fmt.Errorf("%w: %w", ErrOutcomeUnknown, err)
+	}
+	return err
+}
+
+// rollback ends a transaction that was not committed, if need be with its
+// connection.
+func (s *Store) rollback(ctx context.Context, tx pgx.Tx) {
+	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.options.BusyTimeout)
+	defer cancel()
+	_ = tx.Rollback(end) // after a commit it fails by design
+}
+
+// refused reports whether an error of COMMIT means that there was none. A server
+// that is being shut down says FATAL, and may do so after the commit.
+func refused(err error) bool {
+	var failed *pgconn.PgError
+	return errors.Is(err, pgx.ErrTxCommitRollback) || errors.As(err, &failed) && failed.SeverityUnlocalized == "ERROR"
+}
+
+// read runs f on one connection, and again after an error that may be gone the
+// next time.
+func (s *Store) read(ctx context.Context, f func(context.Context, *pgxpool.Conn) error) error {
+	return s.attempt(ctx, f)
+}
+
+// attempt lends f a connection until it succeeds, fails for good, or time is
+// over.
+func (s *Store) attempt(ctx context.Context, f func(context.Context, *pgxpool.Conn) error) error {
+	deadline := time.Now().Add(s.options.BusyTimeout)
+	limited, cancel := context.WithDeadline(ctx, deadline)
+	defer cancel()
+	for {
+		pause, err := s.once(limited, f)
+		if err == nil {
+			return nil
+		}
+		if ctxErr := ctx.Err(); ctxErr != nil {
+			if errors.Is(err, ctxErr) {
+				return err
+			}
+			return fmt.Errorf("%w: %w", ctxErr, err)
+		}
+		if limited.Err() != nil {
+			return fmt.Errorf("%w: %w", lifecycle.ErrUnavailable, err)
+		}
+		if pause == 0 {
+			return err
+		}
+		select {
+		case <-limited.Done():
+			if ctx.Err() == nil {
+				return fmt.Errorf("%w: %w", lifecycle.ErrUnavailable, err)
+			}
+			return fmt.Errorf("%w: %w", ctx.Err(), err)
+		case <-time.After(pause/2 + rand.N(pause)):
+		}
+	}
+}
+
+// How long to wait before the next attempt: after a conflict with others, and
+// for a server that is not to be reached.
+const (
+	conflictPause = 2 * time.Millisecond
+	outagePause   = 50 * time.Millisecond
+)
+
+// once makes one attempt. With an error it says how long to wait before the
+// next one, 0 if there is to be none.
+func (s *Store) once(ctx context.Context, f func(context.Context, *pgxpool.Conn) error) (pause time.Duration, err error) {
+	conn, err := s.pool.Acquire(ctx)
+	if err != nil {
+		return pauseOf(err, isConnectError(err)), err
+	}
+	defer conn.Release()
+	raw := conn.Conn() // f may take it out of the pool
+	err = f(ctx, conn)
+	return pauseOf(err, raw.IsClosed()), err
+}
+
+func isConnectError(err error) bool {
+	var failed *pgconn.ConnectError
+	return errors.As(err, &failed)
+}
+
+// pauseOf tells errors that may be gone the next time from others
+// (https://www.postgresql.org/docs/current/errcodes-appendix.html). broken says
+// that the connection was, or never came about.
+func pauseOf(err error, broken bool) time.Duration {
+	if err == nil {
+		return 0
+	}
+	var failed *pgconn.PgError
+	if !errors.As(err, &failed) {
+		if broken && !errors.Is(err, errLeftOpen) {
+			return outagePause
+		}
+		return 0
+	}
+	switch failed.Code {
+	case "40001", "40P01", "55P03", // serialization failure, deadlock, lock timeout
+		"57014": // statement timeout, or no time to let a client in
+		return conflictPause
+	case "57P01", "57P02", "57P03", // shutdown, crash, starting up
+		"53300", "25P03", "25P04", "57P05": // too many connections, idle or in a transaction for too long
+		return outagePause
+	}
+	if failed.Code[:min(2, len(failed.Code))] == "08" { // connection exceptions
+		return outagePause
+	}
+	return 0
+}

@@ -1,0 +1,49 @@
+package postgresstore
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/rollcall-go/rollcall/lifecycle"
+)
+
+// Put stores a record exactly as given, in any phase and with any identity and
+// heartbeat, as storetest needs it. It replaces the same incarnation.
+func (s *Store) Put(ctx context.Context, record lifecycle.Record) error {
+	values, err := rowOf(record)
+	if err != nil {
+		return err
+	}
+	update := strings.ReplaceAll(`WITH changed AS (UPDATE rollcall_records SET owner = $3, phase = $4, identity = $5, created_at = $6,
+			beat_boot = $7, beat_awake = $8, beat_wall = $9, parent = $10, data = $11::text::json WHERE name = $1 AND incarnation = $2 RETURNING owner)
+		INSERT INTO rollcall_registrations AS r (owner, n) SELECT owner, 1 FROM changed ON CONFLICT (owner) DO UPDATE SET n = r.n + 1`,
+		defaultPrefix, pgx.Identifier{s.options.Schema}.Sanitize()+"."+s.options.Prefix)
+	var n int64
+	err = s.write(ctx, func(ctx context.Context, tx pgx.Tx, _ bool) error {
+		result, err := tx.Exec(ctx, update, values...)
+		n = result.RowsAffected()
+		return err
+	})
+	if err == nil && n == 0 {
+		err = s.put(ctx, record)
+	}
+	if err != nil {
+		return fmt.Errorf("postgresstore: put %q: %w", record.Name, err)
+	}
+	return nil
+}
+
+// Snapshot is that of a row with such columns, as it is read back.
+func Snapshot(phase, identity, boot, data string, wall int64) (lifecycle.Snapshot, map[string]string, error) {
+	r := row{name: "name", incarnation: "incarnation", phase: phase, identity: identity, beatBoot: boot, data: &data, beatWall: &wall}
+	record, garbled, _ := r.decode()
+	text, raw, err := encodeSnapshot(lifecycle.Snapshot{Record: record, Garbled: garbled})
+	if err != nil {
+		return lifecycle.Snapshot{}, garbled, err
+	}
+	snapshot, err := decodeSnapshot(text, raw)
+	return snapshot, garbled, err
+}

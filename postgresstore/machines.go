@@ -1,0 +1,45 @@
+package postgresstore
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// Machine is what the leases say of a machine.
+type Machine struct {
+	// Owner is the machine.
+	Owner string
+	// Epoch is the number of its lease, 0 if it was taken over.
+	Epoch int64
+	// TTL is how long the lease holds after a beat.
+	TTL time.Duration
+	// Silent is how long ago the last beat was, by the clock of the server.
+	Silent time.Duration
+	// Past is the highest epoch whose records are still being stopped, 0 for
+	// none. A machine may have one and a new lease too.
+	Past int64
+}
+
+// Expired reports whether the lease has run out. It may be renewed all the same,
+// until others take it over.
+func (m Machine) Expired() bool { return m.Silent > m.TTL }
+
+// Machines returns the machines that have a lease, and those that were lost and
+// have records left, by owner.
+func (s *Store) Machines(ctx context.Context) (machines []Machine, err error) {
+	err = s.read(ctx, func(ctx context.Context, conn *pgxpool.Conn) error {
+		rows, err := conn.Query(ctx, s.sql.machines)
+		if err == nil {
+			machines, err = pgx.CollectRows(rows, pgx.RowToStructByPos[Machine])
+		}
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("postgresstore: read machines: %w", err)
+	}
+	return machines, nil
+}

@@ -1,0 +1,258 @@
+package postgresstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/rollcall-go/rollcall/lifecycle"
+	"github.com/rollcall-go/rollcall/liveness"
+)
+
+// Launch registers a record in phase Launching, before its process is started,
+// and returns it as stored: a new UUIDv7 where Incarnation was empty, the
+// present where CreatedAt was zero, a heartbeat of now. Keep what it returns:
+// its Name and Incarnation are what the other methods go by.
+//
+// The error matches [lifecycle.ErrNameTaken] when a record has the name ([Store.Record]
+// returns it, and [lifecycle.Cleaner.Judge] says what has become of it),
+// [ErrOwner] for a record that does not say whose it is or is not of this
+// machine, and [lifecycle.ErrInvalidRecord] for a record that cannot be stored,
+// or whose incarnation this name has had before.
+func (s *Store) Launch(ctx context.Context, record lifecycle.Record) (lifecycle.Record, error) {
+	if record.Incarnation == "" {
+		record.Incarnation = uuid.Must(uuid.NewV7()).String()
+	}
+	if record.CreatedAt.IsZero() {
+		record.CreatedAt = time.Now()
+	}
+	record.Phase, record.Identity, record.Heartbeat = lifecycle.Launching, liveness.Identity{}, lifecycle.Beat(s.options.Clock)
+	if err := s.put(ctx, record); err != nil {
+		return lifecycle.Record{}, fmt.Errorf("postgresstore: launch %q: %w", record.Name, err)
+	}
+	return record, nil
+}
+
+func (s *Store) put(ctx context.Context, record lifecycle.Record) error {
+	values, err := rowOf(record)
+	if err != nil {
+		return err
+	}
+	if record.Owner == "" || s.options.Owner != "" && record.Owner != s.options.Owner {
+		return fmt.Errorf("%w: the owner is %q", ErrOwner, record.Owner)
+	}
+	return unstorable(s.write(ctx, func(ctx context.Context, tx pgx.Tx, again bool) error {
+		epoch, err := s.epochFor(ctx, tx, record.Owner)
+		if err != nil {
+			return err
+		}
+		// A parent that is being stopped right now is waited for; one that is
+		// there stays until this child is there to be stopped with it.
+		if record.Parent != "" {
+			if _, err := tx.Exec(ctx, s.sql.lockParent, record.Parent); err != nil {
+				return err
+			}
+		}
+		if again {
+			if done, err := s.registered(ctx, tx, record); done || err != nil {
+				return err
+			}
+		}
+		result, err := tx.Exec(ctx, s.sql.insert, append(slices.Clip(values), epoch)...)
+		if err != nil {
+			return err
+		}
+		if result.RowsAffected() == 0 {
+			return lifecycle.ErrNameTaken
+		}
+		// This comes second: the insert has waited for whoever was stopping the
+		// incarnation.
+		used, err := s.used(ctx, tx, record)
+		if used {
+			err = fmt.Errorf("%w: incarnation %q was stopped before", lifecycle.ErrInvalidRecord, record.Incarnation)
+		}
+		return err
+	}))
+}
+
+// registered reports whether the commit whose connection was cut took place:
+// its insert had found the name free and the incarnation unused.
+func (s *Store) registered(ctx context.Context, tx pgx.Tx, record lifecycle.Record) (bool, error) {
+	stored, err := one(ctx, tx, s.sql.find, record.Name)
+	switch {
+	case err == nil && stored.incarnation == record.Incarnation:
+		return true, nil
+	case err != nil && !errors.Is(err, lifecycle.ErrNotRegistered):
+		return false, err
+	}
+	return s.used(ctx, tx, record) // it may have been stopped since
+}
+
+func (s *Store) used(ctx context.Context, tx pgx.Tx, record lifecycle.Record) (used bool, err error) {
+	err = tx.QueryRow(ctx, s.sql.used, record.Name, record.Incarnation).Scan(&used)
+	return used, err
+}
+
+// checkFence returns an error that matches ErrFenced unless the lease of this
+// machine is the one that the store was given, or it has none and needs none. It
+// stays so until the end of the transaction.
+func (s *Store) checkFence(ctx context.Context, tx pgx.Tx) error {
+	if s.options.Owner == "" {
+		return nil
+	}
+	epoch, err := s.lockLease(ctx, tx, s.options.Owner)
+	if err == nil && epoch != s.epoch {
+		return ErrFenced
+	}
+	return err
+}
+
+// epochFor returns the epoch of a record that is to be registered for a machine:
+// that of the lease of this one, or, in the store of somebody who looks at all,
+// that of the lease which the machine has.
+func (s *Store) epochFor(ctx context.Context, tx pgx.Tx, owner string) (int64, error) {
+	if s.options.Owner != "" {
+		return s.epoch, s.checkFence(ctx, tx)
+	}
+	epoch, err := s.lockLease(ctx, tx, owner)
+	if epoch < 0 {
+		return 0, ErrFenced
+	}
+	return epoch, err
+}
+
+// lockLease returns the epoch of the lease of a machine, 0 if it has none, and
+// keeps others from taking it over.
+func (s *Store) lockLease(ctx context.Context, tx pgx.Tx, owner string) (epoch int64, err error) {
+	err = tx.QueryRow(ctx, s.sql.fence, owner).Scan(&epoch)
+	if errors.Is(err, pgx.ErrNoRows) {
+		err = nil
+	}
+	return epoch, err
+}
+
+// Activate puts a record into phase Running with the identity of its process,
+// and counts as a heartbeat. The zero Identity is right where no process is
+// tracked: heartbeats alone decide then.
+//
+// The error matches [lifecycle.ErrNotRegistered] when the record was stopped
+// or its name registered anew: the process it speaks of has no record.
+func (s *Store) Activate(ctx context.Context, record lifecycle.Record, identity liveness.Identity) error {
+	return s.setPhase(ctx, "activate", record, lifecycle.Running, identity)
+}
+
+// Deactivate puts a record into phase Inactive, without a process, and counts
+// as a heartbeat. Activate makes it run again.
+//
+// The error matches [lifecycle.ErrNotRegistered] as for Activate.
+func (s *Store) Deactivate(ctx context.Context, record lifecycle.Record) error {
+	return s.setPhase(ctx, "deactivate", record, lifecycle.Inactive, liveness.Identity{})
+}
+
+func (s *Store) setPhase(ctx context.Context, verb string, record lifecycle.Record, phase lifecycle.Phase, identity liveness.Identity) error {
+	text, err := identity.MarshalText()
+	if err != nil {
+		return fmt.Errorf("postgresstore: %s %q: %w", verb, record.Name, err)
+	}
+	beat := lifecycle.Beat(s.options.Clock)
+	return s.update(ctx, verb, record, s.sql.activate, record.Name, record.Incarnation, phase.String(), string(text),
+		beat.Boot.String(), int64(beat.Awake), nanos(beat.Wall))
+}
+
+// Registrations implements [lifecycle.Registry], by a point read. It is about the
+// records of [Options.Owner], or of all machines for a store without one. What it
+// counts is committed one after the other for each machine.
+func (s *Store) Registrations(ctx context.Context) (n int64, err error) {
+	err = s.read(ctx, func(ctx context.Context, conn *pgxpool.Conn) error {
+		return conn.QueryRow(ctx, s.sql.registrations, s.options.Owner).Scan(&n)
+	})
+	if err != nil {
+		return 0, fmt.Errorf("postgresstore: read registrations: %w", err)
+	}
+	return n, nil
+}
+
+// Heartbeat notes a sign of life of one record. A crash of the server may undo
+// it if the host has turned synchronous_commit off. On a launching record it
+// restarts the time that this has to come up. It is for records that track no
+// process: that the machine lives is said by its [Lease].
+//
+// The error matches [lifecycle.ErrNotRegistered] as for Activate.
+func (s *Store) Heartbeat(ctx context.Context, record lifecycle.Record) error {
+	beat := lifecycle.Beat(s.options.Clock)
+	err := validateText(record.Name + record.Incarnation)
+	if err != nil {
+		err = lifecycle.ErrNotRegistered // nor can it be
+	} else {
+		err = s.attempt(ctx, func(ctx context.Context, conn *pgxpool.Conn) error {
+			var allowed, beaten bool
+			err := conn.QueryRow(ctx, s.sql.heartbeat, record.Name, record.Incarnation,
+				beat.Boot.String(), int64(beat.Awake), nanos(beat.Wall), s.options.Owner, s.epoch).Scan(&allowed, &beaten)
+			switch {
+			case err != nil:
+				return err
+			case !allowed:
+				return ErrFenced
+			case !beaten:
+				return lifecycle.ErrNotRegistered
+			}
+			return nil
+		})
+	}
+	if err != nil {
+		return fmt.Errorf("postgresstore: heartbeat of %q: %w", record.Name, err)
+	}
+	return nil
+}
+
+// Bind binds a key, such as the name of a session, to a record until it is
+// stopped or the key is bound to another. Snapshots list the keys; [Store.Bound]
+// finds the record.
+//
+// The error matches [lifecycle.ErrNotRegistered] as for Activate, and
+// [lifecycle.ErrInvalidRecord] for a key that cannot be stored.
+func (s *Store) Bind(ctx context.Context, record lifecycle.Record, key string) error {
+	if err := validateText(key); err != nil {
+		return fmt.Errorf("postgresstore: bind to %q: %w: key %w", record.Name, lifecycle.ErrInvalidRecord, err)
+	}
+	return s.update(ctx, "bind "+quoteShort(key)+" to", record, s.sql.bind, record.Name, record.Incarnation, key)
+}
+
+func quoteShort(s string) string {
+	const most = 80
+	if len(s) > most {
+		s = strings.ToValidUTF8(s[:most], "") + "…"
+	}
+	return fmt.Sprintf("%q", s)
+}
+
+// update runs one statement that must touch the row of the record. To do so
+// twice is the same as to do it once.
+func (s *Store) update(ctx context.Context, verb string, record lifecycle.Record, statement string, args ...any) error {
+	err := validateText(record.Name + record.Incarnation)
+	if err != nil {
+		err = lifecycle.ErrNotRegistered // nor can it be
+	} else {
+		err = s.write(ctx, func(ctx context.Context, tx pgx.Tx, _ bool) error {
+			if err := s.checkFence(ctx, tx); err != nil {
+				return err
+			}
+			result, err := tx.Exec(ctx, statement, args...)
+			if err == nil && result.RowsAffected() == 0 {
+				return lifecycle.ErrNotRegistered
+			}
+			return err
+		})
+	}
+	if err != nil {
+		return fmt.Errorf("postgresstore: %s %q: %w", verb, record.Name, unstorable(err))
+	}
+	return nil
+}
