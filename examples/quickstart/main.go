@@ -63,6 +63,7 @@ func run(ctx context.Context, out io.Writer) error {
 		Store:         store,
 		LaunchTimeout: 5 * time.Minute,
 		StaleAfter:    time.Hour,
+		OnProgress:    progress(os.Stderr),
 	}
 	if err := printTable(ctx, out, &s, cleaner); err != nil {
 		return err
@@ -93,6 +94,19 @@ func run(ctx context.Context, out io.Writer) error {
 	}
 	fmt.Fprintf(out, "\nWhat \"resume agent\" would start from:\n\n  data %s, bound to %q\n", snapshot.Data, snapshot.Bindings)
 	return nil
+}
+
+// progress returns what shows on a terminal how far a long pass has come: the
+// line is written over by the next one. Elsewhere it is nil, and silent.
+func progress(out *os.File) func(lifecycle.Progress) {
+	if info, err := out.Stat(); err != nil || info.Mode()&os.ModeCharDevice == 0 {
+		return nil
+	}
+	return func(p lifecycle.Progress) {
+		if p.Examined >= 1000 {
+			fmt.Fprintf(out, "%d records examined, %d stopped\r", p.Examined, p.Stopped)
+		}
+	}
 }
 
 // printTable judges every record without touching it.
