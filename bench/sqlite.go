@@ -1,0 +1,29 @@
+package main
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+
+	_ "modernc.org/sqlite" // written in Go: what it costs has nothing of C in it
+
+	"github.com/rollcall-go/rollcall/sqlitestore"
+)
+
+// openDB opens a file as a host does.
+func openDB(path string) (*sql.DB, error) {
+	return sql.Open("sqlite", "file:"+path+"?_pragma=journal_mode(WAL)")
+}
+
+// openStore opens a file, and the store in it.
+func openStore(ctx context.Context, path string) (*sql.DB, *sqlitestore.Store, error) {
+	db, err := openDB(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	store, err := sqlitestore.New(ctx, db, sqlitestore.Options{})
+	if err != nil {
+		return nil, nil, errors.Join(err, db.Close())
+	}
+	return db, store, nil
+}
