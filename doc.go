@@ -13,9 +13,12 @@
 //   - [github.com/rollcall-go/rollcall/lifecycle]: records, the decision what
 //     to do with them, the Cleaner that does it and the BootGate that does it
 //     once per boot. It depends on a Store interface of two methods; its
-//     subpackage storetest checks an implementation, memstore is one.
+//     subpackage storetest checks an implementation; memstore is one in
+//     memory, filestore one in plain files.
 //   - github.com/rollcall-go/rollcall/sqlitestore, a module of its own: a
 //     Store over the host's own database/sql SQLite database.
+//   - github.com/rollcall-go/rollcall/postgresstore, a module of its own: a
+//     Store for many machines that share one PostgreSQL.
 //
 // Programs to run and to copy are in the module
 // github.com/rollcall-go/rollcall/examples.
@@ -25,12 +28,20 @@
 //	system           boot ID  start  unique  marker  proven by
 //	Linux >= 6.9     native   yes    yes     yes     tests on real processes, Linux 6.18
 //	Linux before     native   yes    no      yes     the same tests with the unique number switched off; reboots of Linux 6.1
-//	Android          denied   no     no      yes     type-checked only
+//	Android          denied   see    below   yes     type-checked only
 //	Windows          see (1)  yes    see (2) yes     tests on Wine 8; never run on Windows itself
+//	macOS            native   yes    no      yes     tests on a played kernel; never run on macOS itself
+//	FreeBSD          native   yes    no      yes     the same; before FreeBSD 13 the boot ID is derived
+//	OpenBSD, NetBSD  derived  yes    no      yes     the same
+//	DragonFly        derived  yes    no      no      the same
 //	every other      no       no     no      no      type-checked only: verdicts are Unknown
 //
-// Android denies the boot ID to applications, and without it start stamps and
-// unique numbers decide nothing. A process that may read it has all four.
+// docs/platforms.md has where each comes from and what it is worth; tests hold it
+// against what the code does.
+//
+// Android denies the boot ID to applications. Without it equal start stamps and
+// unique numbers prove nothing; an unequal stamp still proves another process. A
+// process that may read it has all four.
 //
 // (1) Native where two places of Windows agree on its boot counter, otherwise
 // derived from the time at which it started. (2) ProcessStartKey, where Windows
@@ -50,7 +61,7 @@
 //     registration was.
 //
 // The last three are properties of the Store; memstore keeps them as long as
-// the process lives, sqlitestore across crashes.
+// the process lives, sqlitestore, filestore and postgresstore across crashes.
 //
 // # Limits
 //
