@@ -73,6 +73,11 @@ func (t Termination) end(ctx context.Context, process interface {
 // the store tells of them, see [TreeStopper]. A record of another owner is
 // stopped like any other.
 //
+// It is the given record's process that is ended, not what the store has now: a
+// record that was read while it was launching may have a process since. A cause
+// with IfUnchanged has that record left as it is, with an error that matches
+// [ErrChanged], to be read again.
+//
 // The outcome tells what became of the record: with an error that matches
 // [ErrNotEnded] it is Stopped, and a process may live on; with another error
 // nothing happened. DryRun does not apply.

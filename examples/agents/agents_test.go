@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io/fs"
 	"os"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/rollcall-go/rollcall/lifecycle"
 	"github.com/rollcall-go/rollcall/liveness"
+	"github.com/rollcall-go/rollcall/sqlitestore"
 )
 
 // deaths are the verdicts on a process that was killed. It is a zombie for as
@@ -289,6 +291,41 @@ func TestStartThatWasCutShort(t *testing.T) {
 	if runtime.GOOS == "linux" {
 		u.match(orphans().stdout, `PID .*`, fmt.Sprintf(`%d +web +lives`, web.PID))
 	}
+}
+
+// slowStop is a store in which something happens before a record is stopped.
+type slowStop struct {
+	*sqlitestore.Store
+	before func()
+}
+
+func (s *slowStop) Stop(ctx context.Context, record lifecycle.Record, cause lifecycle.Cause) (lifecycle.Outcome, error) {
+	s.before()
+	return s.Store.Stop(ctx, record, cause)
+}
+
+func TestStopEndsTheProcessThatAStartHasRecordedMeanwhile(t *testing.T) {
+	t.Parallel()
+	u := newUser(t)
+	u.ok("list")
+	store := u.store()
+	record, err := store.Launch(u.Context(), lifecycle.Record{Name: "web", Data: []byte(`{"command":["x"]}`)})
+	u.Assert(err, qt.IsNil)
+	cmd := exec.Command(os.Args[0], role)
+	cmd.Env = append(os.Environ(), addressVariable+"="+u.listener.Addr().String())
+	u.Assert(cmd.Start(), qt.IsNil)
+	defer cmd.Wait()
+	defer cmd.Process.Kill()
+	web := u.accept()
+	identity, err := liveness.CaptureProcess(cmd.Process)
+	u.Assert(err, qt.IsNil)
+
+	judge, err := liveness.New(liveness.Options{})
+	u.Assert(err, qt.IsNil)
+	slow := &slowStop{store, sync.OnceFunc(func() { u.Check(store.Activate(u.Context(), record, identity), qt.IsNil) })}
+	a := &app{store: store, cleaner: lifecycle.Cleaner{Store: slow, Liveness: judge, LaunchTimeout: launchTimeout}}
+	u.Check(a.stop(u.Context(), "web", time.Minute, false), qt.IsNil)
+	u.assertGone(web)
 }
 
 // Somebody may stop an agent that is just being started: then its process must

@@ -65,7 +65,16 @@ func stop(flags *flag.FlagSet) action {
 	}
 }
 
-func (a *app) stop(ctx context.Context, name string, grace time.Duration, force bool) error {
+// stop stops one agent. What happens to its record meanwhile may call for another
+// way, as when a start has just brought its process up: then it looks again.
+func (a *app) stop(ctx context.Context, name string, grace time.Duration, force bool) (err error) {
+	for err = lifecycle.ErrChanged; errors.Is(err, lifecycle.ErrChanged); {
+		err = a.stopAsRead(ctx, name, grace, force)
+	}
+	return err
+}
+
+func (a *app) stopAsRead(ctx context.Context, name string, grace time.Duration, force bool) error {
 	record, err := a.record(ctx, name)
 	if errors.Is(err, errStopped) {
 		fmt.Println(name + " is stopped already")
@@ -79,7 +88,7 @@ func (a *app) stop(ctx context.Context, name string, grace time.Duration, force 
 		return err
 	}
 	cleaner := a.cleaner
-	cause := lifecycle.Cause{By: caller(), Reason: "stopped"}
+	cause := lifecycle.Cause{By: caller(), Reason: "stopped", IfUnchanged: true}
 	done := "stopped " + name
 	switch {
 	case decision.Action == lifecycle.Stopping:
