@@ -107,7 +107,10 @@ func TestForegroundIsKilled(t *testing.T) {
 func TestAgentEndsItself(t *testing.T) {
 	t.Parallel()
 	u := newUser(t)
-	u.ok("start", "web", "sh", "-c", `"$1" stop "$AGENTS_NAME" -grace 20ms; exec "$2" "$3" after`, "sh", binary, os.Args[0], role)
+	script := `while "$1" list | grep -q launching; do :; done
+		"$1" stop "$AGENTS_NAME" -grace 20ms
+		exec "$2" "$3" after`
+	u.ok("start", "web", "sh", "-c", script, "sh", binary, os.Args[0], role)
 	u.until("stopped", "log")
 	u.match(u.ok("log"), `.* started .*`, `.* stopped  by web, stopped`)
 	u.until("no orphans", "orphans")
