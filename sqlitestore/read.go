@@ -29,25 +29,23 @@ const (
 func (s *Store) Candidates(ctx context.Context) iter.Seq2[lifecycle.Record, error] {
 	return func(yield func(lifecycle.Record, error) bool) {
 		ctx, cancel := context.WithCancel(ctx)
-		next := s.pageAfter(ctx, 0)
+		pages := make(chan page)
+		go func() {
+			defer close(pages)
+			s.readPages(ctx, pages)
+		}()
 		defer func() {
 			cancel()
-			if next != nil {
-				<-next
+			for range pages { // until the goroutine has ended
 			}
 		}()
-		for next != nil {
-			p := <-next
-			next = nil
+		for p := range pages {
 			if p.err != nil {
 				yield(lifecycle.Record{}, fmt.Errorf("sqlitestore: read records: %w", p.err))
 				return
 			}
-			if n := len(p.rows); n == pageSize {
-				next = s.pageAfter(ctx, p.rows[n-1].seq)
-			}
-			for _, r := range p.rows {
-				record, err := r.record()
+			for i := range p.rows {
+				record, err := p.rows[i].record()
 				if err != nil {
 					err = fmt.Errorf("sqlitestore: %w", err)
 				}
@@ -64,22 +62,31 @@ type page struct {
 	err  error
 }
 
-// pageAfter reads the records above a seq. One page is received from the channel.
-func (s *Store) pageAfter(ctx context.Context, seq int64) <-chan page {
-	read := make(chan page, 1)
-	go func() {
-		p := page{rows: make([]row, 0, pageSize)}
-		p.err = s.read(ctx, func(ctx context.Context, conn *sql.Conn) error {
-			rows, err := conn.QueryContext(ctx, s.sql.page, seq, pageSize)
-			if err != nil {
-				return err
-			}
-			p.rows, err = scanRows(p.rows[:0], rows)
+// readPages hands over all records page by page, and ends with the first error.
+func (s *Store) readPages(ctx context.Context, pages chan<- page) {
+	// Who takes a page is done with the one before: two are enough.
+	buffers := [2][]row{make([]row, 0, pageSize), make([]row, 0, pageSize)}
+	after := int64(0)
+	for i, last := 0, false; !last; i++ {
+		p := s.pageAfter(ctx, after, buffers[i%2])
+		if last = len(p.rows) < pageSize || p.err != nil; !last {
+			after = p.rows[pageSize-1].seq
+		}
+		pages <- p // received even where the iteration is over
+	}
+}
+
+// pageAfter reads the records above a seq into a buffer.
+func (s *Store) pageAfter(ctx context.Context, seq int64, buffer []row) (p page) {
+	p.err = s.read(ctx, func(ctx context.Context, conn *sql.Conn) error {
+		rows, err := conn.QueryContext(ctx, s.sql.page, seq, pageSize)
+		if err != nil {
 			return err
-		})
-		read <- p
-	}()
-	return read
+		}
+		p.rows, err = scanRows(buffer, rows)
+		return err
+	})
+	return p
 }
 
 // Records returns all records, oldest registration first. Rows that cannot be

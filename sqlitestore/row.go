@@ -45,7 +45,7 @@ func scanRows(page []row, rows *sql.Rows) ([]row, error) {
 
 // record decodes the row. Its error names the column, and comes with what is
 // certain: the name and the incarnation.
-func (r row) record() (lifecycle.Record, error) {
+func (r *row) record() (lifecycle.Record, error) {
 	record, _, err := r.decode()
 	if err != nil {
 		return lifecycle.Record{Name: record.Name, Incarnation: record.Incarnation}, err
@@ -55,35 +55,40 @@ func (r row) record() (lifecycle.Record, error) {
 
 // decode decodes as much of the row as can be. The columns that cannot are
 // returned as they stand, the first of them as an error too.
-func (r row) decode() (record lifecycle.Record, garbled map[string]string, first error) {
+func (r *row) decode() (record lifecycle.Record, garbled map[string]string, first error) {
 	record = lifecycle.Record{Name: r.name.String, Incarnation: r.incarnation.String, Owner: r.owner.String, Parent: r.parent.String}
-	check := func(column string, value any, err error) {
-		if err == nil {
-			return
-		}
+	bad := func(column string, value any, err error) {
 		if first == nil {
 			first = fmt.Errorf("%w: row %d: column %s: %w", lifecycle.ErrInvalidRecord, r.seq, column, err)
 			garbled = map[string]string{}
 		}
 		garbled[column] = rawText(value)
 	}
-	check("phase", r.phase, record.Phase.UnmarshalText([]byte(r.phase.String)))
-	var err error
-	record.Identity, err = liveness.Parse(r.identity.String)
-	check("identity", r.identity, err)
-	record.Heartbeat.Boot, err = bootid.Parse(r.beatBoot.String)
-	check("beat_boot", r.beatBoot, err)
+	err := record.Phase.UnmarshalText([]byte(r.phase.String))
+	if err != nil {
+		bad("phase", r.phase, err)
+	}
+	if record.Identity, err = liveness.Parse(r.identity.String); err != nil {
+		bad("identity", r.identity, err)
+	}
+	if record.Heartbeat.Boot, err = bootid.Parse(r.beatBoot.String); err != nil {
+		bad("beat_boot", r.beatBoot, err)
+	}
 	awake, err := integer(r.beatAwake)
 	record.Heartbeat.Awake = time.Duration(awake)
-	check("beat_awake", r.beatAwake, err)
-	record.Heartbeat.Wall, err = timeOf(r.beatWall)
-	check("beat_wall", r.beatWall, err)
-	record.CreatedAt, err = timeOf(r.createdAt)
-	check("created_at", r.createdAt, err)
+	if err != nil {
+		bad("beat_awake", r.beatAwake, err)
+	}
+	if record.Heartbeat.Wall, err = timeOf(r.beatWall); err != nil {
+		bad("beat_wall", r.beatWall, err)
+	}
+	if record.CreatedAt, err = timeOf(r.createdAt); err != nil {
+		bad("created_at", r.createdAt, err)
+	}
 	if r.data.Valid {
 		if record.Data = json.RawMessage(r.data.String); !json.Valid(record.Data) {
 			record.Data = nil
-			check("data", r.data, errors.New("not JSON"))
+			bad("data", r.data, errors.New("not JSON"))
 		}
 	}
 	return record, garbled, first

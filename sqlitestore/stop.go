@@ -21,7 +21,8 @@ const groupSize = 64
 // no queue, and who waits for its write lock looks again after 1, 2, 5, 10, 15 ms
 // and so on. So what can be done without the lock is done before: reading, for
 // planned records, takes about as long as the writing, and leaves the lock alone
-// for as long.
+// for as long. But what another writer changed meanwhile has to be read again, with
+// the lock: where there is one, it is left half as much time as the lock was held.
 const (
 	planned = 512
 	// writeTime is how long one transaction of a batch goes on taking records in.
@@ -90,6 +91,7 @@ func (e *stopError) Unwrap() error { return e.err }
 func (s *Store) stopSome(ctx context.Context, stops []lifecycle.Stop, size int) ([]lifecycle.Outcome, error) {
 	stops = stops[:min(planned, len(stops))]
 	var outcomes []lifecycle.Outcome
+	var forOthers time.Duration
 	err := s.attempt(ctx, durable, func(ctx context.Context, conn *sql.Conn) error {
 		outcomes = outcomes[:0]
 		tx := &stopTx{store: s, conn: conn}
@@ -106,14 +108,15 @@ func (s *Store) stopSome(ctx context.Context, stops []lifecycle.Stop, size int) 
 			}
 			plans = append(plans, plan)
 		}
-		return transact(ctx, conn, func(ctx context.Context, conn *sql.Conn) error {
-			locked := time.Now()
+		var locked time.Time
+		outdated := false // somebody else has written since
+		err = transact(ctx, conn, func(ctx context.Context, conn *sql.Conn) error {
+			locked = time.Now()
 			now, err := tx.version(ctx)
 			if err != nil {
 				return err
 			}
-			outdated := now != version // somebody else has written since
-			if outdated {
+			if outdated = now != version; outdated {
 				tx.gone = nil
 			}
 			for i, group := range plans {
@@ -133,9 +136,17 @@ func (s *Store) stopSome(ctx context.Context, stops []lifecycle.Stop, size int) 
 			}
 			return nil
 		})
+		if outdated {
+			forOthers = time.Since(locked) / 2
+		}
+		return err
 	})
 	if err != nil {
 		return nil, err
+	}
+	select {
+	case <-time.After(forOthers):
+	case <-ctx.Done(): // what was stopped is stopped
 	}
 	return outcomes, nil
 }
