@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"embed"
 	"fmt"
 	"io"
@@ -32,6 +33,18 @@ func compile(dir, name string, libraries ...string) (string, error) {
 	cc := exec.Command("cc", append([]string{"-O2", "-Wall", "-o", program, path}, libraries...)...)
 	if output, err := cc.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("%v: %w\n%s", cc, err, output)
+	}
+	return program, nil
+}
+
+// build makes this program with another SQLite driver, by its build tag. There is
+// one in a program: two of them take the same name.
+func build(ctx context.Context, dir, driver string) (string, error) {
+	program := filepath.Join(dir, "bench-"+driver)
+	cmd := exec.CommandContext(ctx, "go", "build", "-tags", driver, "-o", program, "github.com/rollcall-go/rollcall/bench")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=1")
+	if output, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%v: %w\n%s", cmd, err, output)
 	}
 	return program, nil
 }

@@ -9,6 +9,8 @@ exclude github.com/google/go-cmp v0.7.0
 require (
 	github.com/elastic/go-sysinfo v1.15.5
 	github.com/frankban/quicktest v1.14.6
+	github.com/mattn/go-sqlite3 v1.14.32
+	github.com/ncruces/go-sqlite3 v0.37.0
 	github.com/prometheus/procfs v0.23.0
 	github.com/rollcall-go/rollcall v0.0.0
 	github.com/rollcall-go/rollcall/sqlitestore v0.0.0
@@ -28,7 +30,9 @@ require (
 	github.com/kr/text v0.2.0 // indirect
 	github.com/lufia/plan9stats v0.0.0-20211012122336-39d0f177ccd0 // indirect
 	github.com/mattn/go-isatty v0.0.24 // indirect
+	github.com/ncruces/go-sqlite3-wasm/v6 v6.5.35401 // indirect
 	github.com/ncruces/go-strftime v1.1.0 // indirect
+	github.com/ncruces/julianday v1.0.0 // indirect
 	github.com/power-devops/perfstat v0.0.0-20260805114148-88456608a4f6 // indirect
 	github.com/remyoudompheng/bigfft v0.0.0-20230129092748-24d4a6f8daec // indirect
 	github.com/rogpeppe/go-internal v1.9.0 // indirect

@@ -14,11 +14,14 @@ import (
 	"github.com/rollcall-go/rollcall/liveness"
 )
 
+// passPrograms make passes: one in C, and this one with other SQLite drivers.
+type passPrograms struct{ c, mattn, ncruces string }
+
 // passRows are about passes over as many records, the targets about the most of
-// them. program is the one in C.
-func passRows(program, dir string, records []int, holders []liveness.Identity) (rows []row) {
+// them.
+func passRows(programs passPrograms, dir string, records []int, holders []liveness.Identity) (rows []row) {
 	for i, n := range records {
-		some := rowsOfPass(program, dir, n, holders)
+		some := rowsOfPass(programs, dir, n, holders)
 		if i < len(records)-1 {
 			some = some[:1] // for the chart
 			some[0].targets = nil
@@ -31,7 +34,7 @@ func passRows(program, dir string, records []int, holders []liveness.Identity) (
 	return rows
 }
 
-func rowsOfPass(program, dir string, n int, holders []liveness.Identity) []row {
+func rowsOfPass(programs passPrograms, dir string, n int, holders []liveness.Identity) []row {
 	boot := holders[0].Boot.Boot
 	rebooted := slices.Clone(holders)
 	for i := range rebooted {
@@ -44,9 +47,11 @@ func rowsOfPass(program, dir string, n int, holders []liveness.Identity) []row {
 	return []row{{
 		name: rebootedRow(n),
 		sides: []side{
-			{inC, dead.bench(func(file string) *exec.Cmd { return exec.Command(program, "clean", file, boot) })},
+			{inC, dead.bench(func(file string) *exec.Cmd { return exec.Command(programs.c, "clean", file, boot) })},
 			{ours, dead.bench(func(file string) *exec.Cmd { return self("clean", file, dead.want) })},
-			{carelessC, pass{n: n, dir: dir}.bench(func(file string) *exec.Cmd { return exec.Command(program, "careless", file, fmt.Sprint(n)) })},
+			{ours + "+mattn", dead.bench(func(file string) *exec.Cmd { return inRole(programs.mattn, "clean", file, dead.want) })},
+			{ours + "+ncruces", dead.bench(func(file string) *exec.Cmd { return inRole(programs.ncruces, "clean", file, dead.want) })},
+			{carelessC, pass{n: n, dir: dir}.bench(func(file string) *exec.Cmd { return exec.Command(programs.c, "careless", file, fmt.Sprint(n)) })},
 		},
 		targets: []target{
 			{unit: rowsUnit, per: inC, least: 0.6},
@@ -56,14 +61,14 @@ func rowsOfPass(program, dir string, n int, holders []liveness.Identity) []row {
 	}, {
 		name: fmt.Sprintf("clean=shared/records=%d", n),
 		sides: []side{
-			{inC, shared.bench(func(file string) *exec.Cmd { return exec.Command(program, "clean", file, boot) })},
+			{inC, shared.bench(func(file string) *exec.Cmd { return exec.Command(programs.c, "clean", file, boot) })},
 			{ours, shared.bench(func(file string) *exec.Cmd { return self("clean", file, shared.want) })},
 		},
 		targets: []target{{unit: waitP99, most: 50}},
 	}, {
 		name: fmt.Sprintf("clean=alive/records=%d", n),
 		sides: []side{
-			{inC, alive.bench(func(file string) *exec.Cmd { return exec.Command(program, "read", file) })},
+			{inC, alive.bench(func(file string) *exec.Cmd { return exec.Command(programs.c, "read", file) })},
 			{"read", alive.bench(func(file string) *exec.Cmd { return self("read", file) })},
 			{"Candidates", alive.bench(func(file string) *exec.Cmd { return self("candidates", file) })},
 			{ours, alive.bench(func(file string) *exec.Cmd { return self("clean", file, alive.want) })},
@@ -141,7 +146,12 @@ func (p pass) bench(command func(file string) *exec.Cmd) func(*testing.B) {
 
 // self is this program in another role.
 func self(role string, args ...string) *exec.Cmd {
-	cmd := exec.Command("/proc/self/exe", args...)
+	return inRole("/proc/self/exe", role, args...)
+}
+
+// inRole is this program, or one built of it, in a role.
+func inRole(program, role string, args ...string) *exec.Cmd {
+	cmd := exec.Command(program, args...)
 	cmd.Env = append(os.Environ(), roleVariable+"="+role)
 	return cmd
 }

@@ -5,14 +5,13 @@ import (
 	"database/sql"
 	"errors"
 
-	_ "modernc.org/sqlite" // written in Go: what it costs has nothing of C in it
-
 	"github.com/rollcall-go/rollcall/sqlitestore"
 )
 
-// openDB opens a file as a host does.
+// openDB opens a file as a host does, with the driver that this program was built
+// with.
 func openDB(path string) (*sql.DB, error) {
-	return sql.Open("sqlite", "file:"+path+"?_pragma=journal_mode(WAL)")
+	return sql.Open(driverName, "file:"+path+"?"+inWAL)
 }
 
 // openStore opens a file, and the store in it.

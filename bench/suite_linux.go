@@ -83,7 +83,14 @@ func newSuite(ctx context.Context, o options) (s *suite, err error) {
 		s.closes = append(s.closes, another.close)
 		holders = append(holders, id)
 	}
-	s.passes = passRows(sqlite, dir, o.records, holders)
+	programs := passPrograms{c: sqlite}
+	if programs.mattn, err = build(ctx, dir, "mattn"); err != nil {
+		return s, err
+	}
+	if programs.ncruces, err = build(ctx, dir, "ncruces"); err != nil {
+		return s, err
+	}
+	s.passes = passRows(programs, dir, o.records, holders)
 	exitsInC, err := compile(dir, "exits")
 	if err != nil {
 		return s, err
