@@ -2,10 +2,10 @@ package liveness
 
 import (
 	"encoding/binary"
-	"errors"
 	"os"
 	"runtime"
 	"strconv"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -54,14 +54,34 @@ func uniqueOf(fd int) (uint64, error) {
 	return stat.Ino, nil
 }
 
+// The system calls of a check return at once. To tell the scheduler of each before
+// and after it, as those of package unix do, would take a fifth of the check's time.
+
+// openPidfd is pidfd_open(2).
+func openPidfd(pid int) (int, error) {
+	fd, _, errno := unix.RawSyscall(unix.SYS_PIDFD_OPEN, uintptr(pid), 0, 0)
+	if errno != 0 {
+		return -1, errno
+	}
+	return int(fd), nil
+}
+
+func closePidfd(fd int) { _, _, _ = unix.RawSyscall(unix.SYS_CLOSE, uintptr(fd), 0, 0) }
+
 // exited reports whether a pidfd says that its process has ended, reaped or not.
-// poll(2) fails where this process may not have as much as one descriptor.
+// ppoll(2), which every architecture has, fails where this process may not have as
+// much as one descriptor.
 func exited(pidfd int) (bool, error) {
+	fd := unix.PollFd{Fd: int32(pidfd), Events: unix.POLLIN}
+	var noWait [2]int64 // a timespec of any architecture
 	for {
-		fds := [1]unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}
-		n, err := unix.Poll(fds[:], 0)
-		if !errors.Is(err, unix.EINTR) {
-			return n == 1, os.NewSyscallError("poll", err)
+		n, _, errno := unix.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(&fd)), 1, uintptr(unsafe.Pointer(&noWait)), 0, 0, 0)
+		switch errno {
+		case 0:
+			return n == 1, nil
+		case unix.EINTR:
+		default:
+			return false, os.NewSyscallError("ppoll", errno)
 		}
 	}
 }
