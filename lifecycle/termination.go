@@ -73,10 +73,10 @@ func (t Termination) end(ctx context.Context, process interface {
 // the store tells of them, see [TreeStopper]. A record of another owner is
 // stopped like any other.
 //
-// It is the given record's process that is ended, not what the store has now: a
-// record that was read while it was launching may have a process since. A cause
-// with IfUnchanged has that record left as it is, with an error that matches
-// [ErrChanged], to be read again.
+// The process that is ended is that of the given record. One that was recorded after
+// the record was read, as of a record that was launching then, lives on. With
+// IfUnchanged in the cause Stop refuses instead, with an error that matches
+// [ErrChanged]: nothing is stopped, and the record is to be read again.
 //
 // The outcome tells what became of the record: with an error that matches
 // [ErrNotEnded] it is Stopped, and a process may live on; with another error

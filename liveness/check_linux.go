@@ -39,7 +39,7 @@ func (v *procView) check(id *Identity) Verdict {
 // checkUnique compares the number on pidfs. It does not decide when there is
 // no pidfd to be had, for want of descriptors or of permission.
 func (v *procView) checkUnique(id *Identity) (Verdict, bool) {
-	fd, err := openPidfd(id.PID)
+	fd, err := rawPidfdOpen(id.PID)
 	switch err {
 	case nil:
 	case unix.ESRCH:
@@ -49,7 +49,7 @@ func (v *procView) checkUnique(id *Identity) (Verdict, bool) {
 	default:
 		return Verdict{}, false
 	}
-	defer closePidfd(fd)
+	defer rawClose(fd)
 	unique, err := uniqueOf(fd)
 	if err != nil {
 		return Verdict{}, false

@@ -153,7 +153,7 @@ func New(options Options) (Liveness, error) {
 // Proc judges by pidfds and /proc. [New] makes it, on Linux and Android.
 //
 // Where the kernel has pidfs (Linux 6.9), a check of a living process costs
-// pidfd_open(2), fstat(2), poll(2) and close(2), and no look at /proc.
+// pidfd_open(2), fstat(2), ppoll(2) and close(2), and no look at /proc.
 type Proc struct{ procView }
 
 // Check implements [Liveness].

@@ -55,10 +55,11 @@ func uniqueOf(fd int) (uint64, error) {
 }
 
 // The system calls of a check return at once. To tell the scheduler of each before
-// and after it, as those of package unix do, would take a fifth of the check's time.
+// and after it, as those of package unix do, takes a fifth of the check's time where
+// system calls are cheap. fstat(2) differs between architectures, and is left to unix.
 
-// openPidfd is pidfd_open(2).
-func openPidfd(pid int) (int, error) {
+// rawPidfdOpen is pidfd_open(2).
+func rawPidfdOpen(pid int) (int, error) {
 	fd, _, errno := unix.RawSyscall(unix.SYS_PIDFD_OPEN, uintptr(pid), 0, 0)
 	if errno != 0 {
 		return -1, errno
@@ -66,7 +67,7 @@ func openPidfd(pid int) (int, error) {
 	return int(fd), nil
 }
 
-func closePidfd(fd int) { _, _, _ = unix.RawSyscall(unix.SYS_CLOSE, uintptr(fd), 0, 0) }
+func rawClose(fd int) { _, _, _ = unix.RawSyscall(unix.SYS_CLOSE, uintptr(fd), 0, 0) }
 
 // exited reports whether a pidfd says that its process has ended, reaped or not.
 // ppoll(2), which every architecture has, fails where this process may not have as

@@ -37,5 +37,7 @@ func (s *Store) Put(ctx context.Context, record lifecycle.Record) error {
 	return nil
 }
 
-// IsBusy is exported for tests.
+// PageSize and IsBusy are exported for tests.
+const PageSize = pageSize
+
 var IsBusy = isBusy

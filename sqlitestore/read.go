@@ -65,10 +65,11 @@ type page struct {
 // readPages hands over all records page by page, and ends with the first error.
 func (s *Store) readPages(ctx context.Context, pages chan<- page) {
 	// Who takes a page is done with the one before: two are enough.
-	buffers := [2][]row{make([]row, 0, pageSize), make([]row, 0, pageSize)}
+	var buffers [2][]row
 	after := int64(0)
 	for i, last := 0, false; !last; i++ {
-		p := s.pageAfter(ctx, after, buffers[i%2])
+		p := s.pageAfter(ctx, after, buffers[i%2][:0])
+		buffers[i%2] = p.rows
 		if last = len(p.rows) < pageSize || p.err != nil; !last {
 			after = p.rows[pageSize-1].seq
 		}

@@ -3,6 +3,7 @@ package sqlitestore_test
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"testing"
 	"time"
 
@@ -101,13 +102,15 @@ func TestRecordsComeInTheOrderOfTheirRegistration(t *testing.T) {
 	t.Parallel()
 	c := qt.New(t)
 	store, db := open(t, sqlitestore.Options{})
-	const n = 3 * 256 // several pages, the last one full
+	const n = 3 * sqlitestore.PageSize // several pages, the last one full
 	execSQL(t, db, `WITH RECURSIVE i(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM i WHERE n < ?)
 		INSERT INTO rollcall_records (name, incarnation, owner, phase, identity, created_at, beat_boot, beat_awake, parent)
-		SELECT printf('%04d', 2000 - n), 'i', '', 'running', '', n, '', 0, '' FROM i`, n)
+		SELECT printf('%04d', 9000 - n), 'i', '', 'running', '', n, '', 0, '' FROM i`, n)
 	all := names(t, store)
 	c.Assert(all, qt.HasLen, n)
-	c.Assert([]string{all[0], all[n-1]}, qt.DeepEquals, []string{"1999", "1232"})
+	for i, name := range all {
+		c.Assert(name, qt.Equals, fmt.Sprintf("%04d", 8999-i))
+	}
 }
 
 func TestASnapshotIsThatOfTheNewestStop(t *testing.T) {

@@ -22,7 +22,8 @@ const groupSize = 64
 // and so on. So what can be done without the lock is done before: reading, for
 // planned records, takes about as long as the writing, and leaves the lock alone
 // for as long. But what another writer changed meanwhile has to be read again, with
-// the lock: where there is one, it is left half as much time as the lock was held.
+// the lock. Where another writer is seen, the pass then pauses for half as long as
+// it held the lock, so that this one gets its turn.
 const (
 	planned = 512
 	// writeTime is how long one transaction of a batch goes on taking records in.
@@ -54,7 +55,8 @@ func (s *Store) StopTree(ctx context.Context, record lifecycle.Record, cause lif
 }
 
 // StopBatch implements [lifecycle.BatchStopper], in transactions of at most about
-// 20 ms.
+// 20 ms. After one that found that another connection had written it pauses for 20 ms
+// at most.
 func (s *Store) StopBatch(ctx context.Context, stops []lifecycle.Stop) ([]lifecycle.Outcome, error) {
 	done := make([]lifecycle.Outcome, 0, len(stops))
 	for len(done) < len(stops) {
@@ -93,7 +95,7 @@ func (s *Store) stopSome(ctx context.Context, stops []lifecycle.Stop, size int) 
 	var outcomes []lifecycle.Outcome
 	var forOthers time.Duration
 	err := s.attempt(ctx, durable, func(ctx context.Context, conn *sql.Conn) error {
-		outcomes = outcomes[:0]
+		outcomes, forOthers = outcomes[:0], 0
 		tx := &stopTx{store: s, conn: conn}
 		defer tx.close()
 		version, err := tx.version(ctx)
@@ -137,16 +139,18 @@ func (s *Store) stopSome(ctx context.Context, stops []lifecycle.Stop, size int) 
 			return nil
 		})
 		if outdated {
-			forOthers = time.Since(locked) / 2
+			forOthers = min(time.Since(locked)/2, writeTime)
 		}
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	select {
-	case <-time.After(forOthers):
-	case <-ctx.Done(): // what was stopped is stopped
+	if forOthers > 0 {
+		select {
+		case <-time.After(forOthers):
+		case <-ctx.Done(): // what was stopped is stopped
+		}
 	}
 	return outcomes, nil
 }

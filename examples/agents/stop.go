@@ -66,12 +66,14 @@ func stop(flags *flag.FlagSet) action {
 }
 
 // stop stops one agent. What happens to its record meanwhile may call for another
-// way, as when a start has just brought its process up: then it looks again.
-func (a *app) stop(ctx context.Context, name string, grace time.Duration, force bool) (err error) {
-	for err = lifecycle.ErrChanged; errors.Is(err, lifecycle.ErrChanged); {
-		err = a.stopAsRead(ctx, name, grace, force)
+// way, as when a start has just brought its process up: then it looks again. A start
+// does so once, and agents have no heartbeats, so this ends.
+func (a *app) stop(ctx context.Context, name string, grace time.Duration, force bool) error {
+	for {
+		if err := a.stopAsRead(ctx, name, grace, force); !errors.Is(err, lifecycle.ErrChanged) {
+			return err
+		}
 	}
-	return err
 }
 
 func (a *app) stopAsRead(ctx context.Context, name string, grace time.Duration, force bool) error {
