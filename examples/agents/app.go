@@ -99,7 +99,11 @@ func dsn(file string) string {
 // is gone, and say so. A failure keeps nobody from working: the gate stays open
 // then, and no command relies on it.
 func (a *app) passGate(ctx context.Context) {
-	report, err := a.cleaner.CleanOncePerBoot(ctx, &lifecycle.BootGate{KV: a.store.Gate(), Every: cleanEvery})
+	line := progressLine{out: os.Stderr}
+	cleaner := a.cleaner
+	cleaner.OnProgress = line.show
+	report, err := cleaner.CleanOncePerBoot(ctx, &lifecycle.BootGate{KV: a.store.Gate(), Every: cleanEvery})
+	line.clear()
 	if report.Stopped > 0 {
 		var stopped []string
 		for _, stop := range report.Stops[:min(5, len(report.Stops))] {
@@ -116,6 +120,28 @@ func (a *app) passGate(ctx context.Context) {
 	}
 	if err != nil && ctx.Err() == nil {
 		complain(fmt.Errorf("cleaning up: %w", err))
+	}
+}
+
+// progressLine shows on a terminal how far a long pass has come, in one line that
+// is gone afterwards. Elsewhere it shows nothing.
+type progressLine struct {
+	out   *os.File
+	shown bool
+}
+
+func (l *progressLine) show(p lifecycle.Progress) {
+	info, err := l.out.Stat()
+	if err != nil || info.Mode()&os.ModeCharDevice == 0 || p.Examined < 1000 {
+		return
+	}
+	l.shown = true
+	fmt.Fprintf(l.out, "\r%d agents examined, %d stopped\x1b[K", p.Examined, p.Stopped)
+}
+
+func (l *progressLine) clear() {
+	if l.shown {
+		fmt.Fprint(l.out, "\r\x1b[K")
 	}
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"database/sql"
 	"encoding/json"
 	"fmt"
@@ -20,6 +21,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/rollcall-go/rollcall/bootid"
+	"github.com/rollcall-go/rollcall/liveness"
 	"github.com/rollcall-go/rollcall/sqlitestore"
 )
 
@@ -170,8 +172,9 @@ func (u *user) until(text string, arguments ...string) {
 // agent is a running agent.
 type agent struct {
 	hello
-	conn net.Conn
-	says *json.Decoder
+	conn    net.Conn
+	says    *json.Decoder
+	process *liveness.Process
 }
 
 // start starts an agent and waits until it runs.
@@ -190,15 +193,20 @@ func (u *user) accept() *agent {
 	u.Cleanup(func() { conn.Close() })
 	a := &agent{conn: conn, says: json.NewDecoder(conn)}
 	u.Assert(a.says.Decode(&a.hello), qt.IsNil)
+	identity, err := liveness.Capture(a.PID)
+	u.Assert(err, qt.IsNil)
+	a.process, err = liveness.Open(identity)
+	u.Assert(err, qt.IsNil)
+	u.Cleanup(func() { a.process.Close() })
 	return a
 }
 
-// assertGone waits for the end of the agent.
+// assertGone waits for the end of the agent. Its connection ends a little earlier.
 func (u *user) assertGone(a *agent) {
 	u.Helper()
-	u.Assert(a.conn.SetReadDeadline(time.Now().Add(time.Minute)), qt.IsNil)
-	_, err := io.Copy(io.Discard, a.conn)
-	u.Assert(os.IsTimeout(err), qt.IsFalse, qt.Commentf("pid %d runs", a.PID))
+	ctx, cancel := context.WithTimeout(u.Context(), time.Minute)
+	defer cancel()
+	u.Assert(a.process.Wait(ctx), qt.IsNil, qt.Commentf("pid %d runs", a.PID))
 }
 
 // assertRuns asks whether the agent has not ended yet.
@@ -212,9 +220,7 @@ func (u *user) assertRuns(a *agent) {
 // kill is kill -9.
 func (u *user) kill(a *agent) {
 	u.Helper()
-	process, err := os.FindProcess(a.PID)
-	u.Assert(err, qt.IsNil)
-	u.Assert(process.Kill(), qt.IsNil)
+	u.Assert(a.process.Signal(os.Kill), qt.IsNil)
 	u.assertGone(a)
 }
 
