@@ -45,6 +45,10 @@
 //	github.com/ncruces/go-sqlite3 sql.Open("sqlite3", "file:state.db?_pragma=journal_mode(WAL)")
 //	github.com/mattn/go-sqlite3   sql.Open("sqlite3", "file:state.db?_journal_mode=WAL")
 //
+// Where several processes may be the first to open a file, call New before any other
+// statement: who sets the journal mode to WAL at the same time as another is refused
+// at once, whatever the busy timeout. New tries again.
+//
 // modernc.org/sqlite: without a busy_timeout, the host's own statements fail at
 // once where they find a lock.
 //

@@ -72,12 +72,15 @@ func with(ctx context.Context, f func(*app) error) error {
 		return err
 	}
 	defer db.Close()
-	if _, err := db.ExecContext(ctx, messagesSchema); err != nil {
-		return fmt.Errorf("open %s: %w", file.Name(), err)
-	}
+	// The store comes first: of several that are the first to open the file at once,
+	// SQLite lets only one set the journal mode, whatever the busy_timeout of the
+	// others. New tries again.
 	store, err := sqlitestore.New(ctx, db, sqlitestore.Options{OnStop: dropReadMessages})
 	if err != nil {
 		return err
+	}
+	if _, err := db.ExecContext(ctx, messagesSchema); err != nil {
+		return fmt.Errorf("open %s: %w", file.Name(), err)
 	}
 	judge, err := liveness.New(liveness.Options{})
 	if err != nil {
