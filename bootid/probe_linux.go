@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/rollcall-go/rollcall/internal/exhausted"
+	"github.com/rollcall-go/rollcall/internal/filehead"
 )
 
 const (
@@ -31,7 +32,7 @@ func current() (ID, error) {
 func readBoot(file, machine string) (ID, error) {
 	id := ID{Machine: machine}
 	var space [64]byte // longer than a UUID
-	n, err := readStart(file, space[:])
+	n, err := filehead.Read(file, space[:])
 	if err != nil {
 		return id, err
 	}
@@ -43,36 +44,11 @@ func readBoot(file, machine string) (ID, error) {
 	return id, nil
 }
 
-// readStart reads the beginning of a file. A program asks for its boot at each
-// start: os.ReadFile takes three times as long, for it tries the poller, which it
-// makes first where there is none, and asks for the size.
-func readStart(file string, buf []byte) (int, error) {
-	fd, err := ignoringEINTR(func() (int, error) { return unix.Open(file, unix.O_RDONLY|unix.O_CLOEXEC, 0) })
-	if err != nil {
-		return 0, &os.PathError{Op: "open", Path: file, Err: err}
-	}
-	defer unix.Close(fd)
-	n, err := ignoringEINTR(func() (int, error) { return unix.Read(fd, buf) })
-	if err != nil {
-		return 0, &os.PathError{Op: "read", Path: file, Err: err}
-	}
-	return n, nil
-}
-
-func ignoringEINTR(call func() (int, error)) (int, error) {
-	for {
-		n, err := call()
-		if !errors.Is(err, unix.EINTR) {
-			return n, err
-		}
-	}
-}
-
 // readMachine returns "" when there is no machine ID, when it may not be read,
 // or when it reads "uninitialized" as it does in the first boot of an image.
 func readMachine(file string) (string, error) {
 	var space [64]byte // longer than it and its newline
-	n, err := readStart(file, space[:])
+	n, err := filehead.Read(file, space[:])
 	if exhausted.Is(err) {
 		return "", err
 	}

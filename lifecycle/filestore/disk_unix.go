@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"syscall"
+
+	"github.com/rollcall-go/rollcall/internal/filehead"
 )
 
 func replace(from, to string) error { return os.Rename(from, to) }
@@ -39,31 +41,7 @@ func keepOwner(f *os.File, like fs.FileInfo) error {
 	return f.Chown(int(wanted.Uid), int(wanted.Gid))
 }
 
-// readStart reads the beginning of a file, as much as fits, by three system
-// calls: os.Open would register the file with the poller.
-func readStart(path string, buf []byte) (n int, err error) {
-	var fd int
-	for {
-		fd, err = syscall.Open(path, syscall.O_RDONLY|syscall.O_CLOEXEC, 0)
-		if err != syscall.EINTR {
-			break
-		}
-	}
-	if err != nil {
-		return 0, &fs.PathError{Op: "open", Path: path, Err: err}
-	}
-	for {
-		n, err = syscall.Read(fd, buf)
-		if err != syscall.EINTR {
-			break
-		}
-	}
-	_ = syscall.Close(fd)
-	if err != nil {
-		return 0, &fs.PathError{Op: "read", Path: path, Err: err}
-	}
-	return n, nil
-}
+func readStart(path string, buf []byte) (int, error) { return filehead.Read(path, buf) }
 
 // A file that is replaced stays as it was for those who have it open.
 const readersLock = false
