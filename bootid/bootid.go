@@ -11,9 +11,11 @@
 //
 // A virtual machine restored from a snapshot, and a clone of it, carry the
 // boot ID of the original. A container usually sees the boot ID of its host;
-// LXC and systemd-nspawn give it one of its own. A systemd soft reboot and a
-// container restart end processes without changing the boot ID. Package
-// lifecycle allows for these.
+// LXC and systemd-nspawn give it one of its own, which is [Given] here, and a
+// sandbox with a kernel of its own, as gVisor's, has that kernel's. A systemd
+// soft reboot and a container restart end processes without changing the boot
+// ID. Some small machines repeat a boot ID, for lack of randomness when they
+// start. Package lifecycle allows for these.
 //
 // On Windows the boot is a counter that lies on the disk: a disk that was
 // restored or cloned repeats it, one that keeps no changes at each boot. Where
@@ -39,6 +41,7 @@ package bootid
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -56,17 +59,25 @@ const (
 	// process. Equal derived values are taken for the same boot, though two can
 	// come to the same by chance; unequal ones prove nothing.
 	Derived Quality = iota + 1
-	// Native is given by the kernel: unchanged by clock steps and by suspend,
-	// and random, but for Windows, where it counts. Unequal native values are
+	// Given was put over the kernel's own by a container manager: LXC and
+	// systemd-nspawn bind a file over the kernel's, which then does not lie on
+	// procfs. It names one run of one container. Unequal given values are
+	// different runs. A given and a native value may be two views of one boot,
+	// seen from two places in one container: together they prove nothing.
+	Given
+	// Native is the kernel's own: unchanged by clock steps and by suspend, and
+	// random, but for Windows, where it counts. Unequal native values are
 	// different boots.
 	Native
 )
 
-// String returns "none", "derived" or "native".
+// String returns "none", "derived", "given" or "native".
 func (q Quality) String() string {
 	switch q {
 	case Derived:
 		return "derived"
+	case Given:
+		return "given"
 	case Native:
 		return "native"
 	default:
@@ -83,11 +94,12 @@ type ID struct {
 	// this package, in lower-case hexadecimal. It is empty where the system
 	// has none.
 	Machine string
-	// Boot is the boot, in the system's canonical text: on Linux the UUID of
+	// Boot is the boot. On Linux it is the UUID of
 	// /proc/sys/kernel/random/boot_id (random(4)), on macOS that of
-	// kern.bootsessionuuid, on FreeBSD 32 hexadecimal digits, otherwise a
-	// counter or a time with a word before it. It is empty when it could not
-	// be read.
+	// kern.bootsessionuuid, on FreeBSD that of kern.boot_id, in one form: lower
+	// case, with dashes. Elsewhere it is a number with a word before it, such
+	// as "counter-24". Any other form is invalid, see [ID.Valid]; [New] makes
+	// this one out of the others. It is empty when it could not be read.
 	Boot string
 	// Quality is the quality of Boot.
 	Quality Quality
@@ -100,8 +112,9 @@ func (id ID) IsZero() bool { return id == ID{} }
 type Relation uint8
 
 const (
-	// Incomparable means that nothing is proven: a boot is unreadable, or the
-	// two are of different quality, or both are derived and differ.
+	// Incomparable means that nothing is proven: a boot is unreadable, an ID is
+	// not valid, the two are of different quality, or both are derived and
+	// differ.
 	Incomparable Relation = iota
 	// SameBoot means one boot of one machine.
 	SameBoot
@@ -130,19 +143,44 @@ func (r Relation) String() string {
 // better way to know itself again. Machines of which one or both have none, or
 // that were cloned with theirs, are therefore not told apart: where they share
 // records, the records need an owner.
+//
+// An equal native UUID is the same boot, whatever the machine IDs are: it has
+// 122 random bits, while machine IDs are part of images, differ between a
+// container and its host, and are made anew while a machine runs.
+//
+// An ID that is not [ID.Valid] is Incomparable with any other.
 func (id ID) Compare(other ID) Relation {
-	switch {
-	case id.Machine != "" && other.Machine != "" && id.Machine != other.Machine:
-		return OtherMachine
-	case id.Boot == "" || other.Boot == "" || id.Quality != other.Quality:
-		return Incomparable
-	case id.Boot == other.Boot:
-		return SameBoot
-	case id.Quality == Native:
-		return OtherBoot
-	default:
+	if !id.Valid() || !other.Valid() {
 		return Incomparable
 	}
+	equal := id.Boot == other.Boot && id.Quality == other.Quality && id.Boot != ""
+	switch {
+	case equal && id.Quality == Native && !strings.HasPrefix(id.Boot, counterPrefix):
+		return SameBoot
+	case id.Machine != "" && other.Machine != "" && id.Machine != other.Machine:
+		return OtherMachine
+	case equal:
+		return SameBoot
+	case id.Boot == "" || other.Boot == "" || id.Quality != other.Quality || id.Quality == Derived:
+		return Incomparable
+	default:
+		return OtherBoot
+	}
+}
+
+// New returns the native ID of a boot whose boot ID was read elsewhere than by
+// [Current]: from /proc/sys/kernel/random/boot_id, from the _BOOT_ID of the
+// systemd journal, from kern.bootsessionuuid. It takes a UUID in upper or lower
+// case, with dashes or without, with a newline at its end or without. The
+// machine is left empty, and so counts as this one. The error matches
+// [ErrInvalid].
+func New(boot string) (ID, error) {
+	text := strings.TrimSuffix(boot, "\n")
+	id, ok := parseUUID([]byte(text), len(text))
+	if !ok || len(text) != 36 && len(text) != 32 {
+		return ID{}, fmt.Errorf("bootid: %w: no UUID: %q", ErrInvalid, boot)
+	}
+	return ID{Boot: id.String(), Quality: Native}, nil
 }
 
 // String returns the ID as one line without spaces, "quality/machine/boot",
@@ -177,31 +215,61 @@ func parse(text string) (ID, bool) {
 	case "none":
 	case "derived":
 		id.Quality = Derived
+	case "given":
+		id.Quality = Given
 	case "native":
 		id.Quality = Native
 	default:
 		return ID{}, false
 	}
 	id.Machine, id.Boot, ok = strings.Cut(rest, "/")
-	if !ok || !id.valid() {
+	if !ok || id.IsZero() || !id.Valid() {
 		return ID{}, false
 	}
 	return id, true
 }
 
-// Valid reports whether the text of id can be read back as id: no part holds a
-// slash, a space or what is no ASCII, and the quality fits the boot. The zero ID
-// is valid.
-func (id ID) Valid() bool { return id.IsZero() || id.valid() }
+// Valid reports whether id is the zero ID or has the form in which this package
+// writes IDs. A Given or Native Boot is a UUID in lower case with dashes; a
+// Native one can also be the counter of Windows, such as "counter-24". Machine
+// and a Derived Boot are printable ASCII without space and slash. Machine or
+// Boot may be empty, but not both, and an empty Boot has no Quality.
+func (id ID) Valid() bool { return id.IsZero() || isWord(id.Machine) && id.validBoot() }
 
-func (id ID) valid() bool {
-	if !isWord(id.Machine) || !isWord(id.Boot) || id.Quality > Native {
+func (id ID) validBoot() bool {
+	switch {
+	case id.Boot == "":
+		return id.Quality == 0 && id.Machine != ""
+	case id.Quality == Native:
+		return isUUID(id.Boot) || isCounter(id.Boot)
+	case id.Quality == Given:
+		return isUUID(id.Boot)
+	case id.Quality == Derived:
+		return isWord(id.Boot)
+	default:
 		return false
 	}
-	if id.Boot == "" {
-		return id.Quality == 0 && (id.Machine != "")
+}
+
+const nilUUID = "00000000-0000-0000-0000-000000000000"
+
+// isUUID reports whether s is a UUID in the form of [uuid.UUID.String], and not
+// the nil UUID.
+func isUUID(s string) bool {
+	if len(s) != len(nilUUID) || s == nilUUID {
+		return false
 	}
-	return id.Quality != 0
+	for i := range len(s) {
+		switch c := s[i]; {
+		case nilUUID[i] == '-':
+			if c != '-' {
+				return false
+			}
+		case (c < '0' || c > '9') && (c < 'a' || c > 'f'):
+			return false
+		}
+	}
+	return true
 }
 
 // isWord reports whether s is made of printable ASCII without space and slash.
@@ -212,6 +280,17 @@ func isWord(s string) bool {
 		}
 	}
 	return true
+}
+
+// counterPrefix stands before the counter of Windows.
+const counterPrefix = "counter-"
+
+// isCounter reports whether s is the counter of Windows, a positive number of
+// 32 bits.
+func isCounter(s string) bool {
+	digits, ok := strings.CutPrefix(s, counterPrefix)
+	n, err := strconv.ParseUint(digits, 10, 32)
+	return ok && err == nil && digits[0] != '0' && n != 0
 }
 
 // MarshalText returns the text of [ID.String]. An ID that is not valid, see
@@ -242,8 +321,9 @@ func (id *ID) UnmarshalText(text []byte) error {
 // descriptor left to read it with, there is an error and no ID at all.
 //
 // Linux and Android: /proc/sys/kernel/random/boot_id, see random(4), and
-// /etc/machine-id, see machine-id(5). Android denies the former to
-// applications since 8.0, and a procfs mounted with subset=pid has none.
+// /etc/machine-id, see machine-id(5). The ID is [Given] if that file does not
+// lie on a procfs (fstatfs(2)). Android denies it to applications since 8.0, and
+// a procfs mounted with subset=pid has none.
 //
 // Windows: BootId, as KUSER_SHARED_DATA and PROCESS_TELEMETRY_ID_INFORMATION
 // have it, if they agree; otherwise BootTime less SleepTimeBias of

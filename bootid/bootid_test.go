@@ -21,6 +21,10 @@ func native(machine, boot string) bootid.ID {
 	return bootid.ID{Machine: machine, Boot: boot, Quality: bootid.Native}
 }
 
+func given(machine, boot string) bootid.ID {
+	return bootid.ID{Machine: machine, Boot: boot, Quality: bootid.Given}
+}
+
 func derived(machine, boot string) bootid.ID {
 	return bootid.ID{Machine: machine, Boot: boot, Quality: bootid.Derived}
 }
@@ -36,7 +40,28 @@ func TestCompare(t *testing.T) {
 		{"equal", native(machineA, boot1), native(machineA, boot1), bootid.SameBoot},
 		{"another boot", native(machineA, boot1), native(machineA, boot2), bootid.OtherBoot},
 		{"another machine, another boot", native(machineA, boot1), native(machineB, boot2), bootid.OtherMachine},
-		{"another machine, equal boot, as clones of a snapshot", native(machineA, boot1), native(machineB, boot1), bootid.OtherMachine},
+		{"another machine ID, equal boot: the machine ID was made anew", native(machineA, boot1), native(machineB, boot1), bootid.SameBoot},
+		{"another machine, equal counters", native(machineA, "counter-7"), native(machineB, "counter-7"), bootid.OtherMachine},
+		{"equal counters", native(machineA, "counter-7"), native(machineA, "counter-7"), bootid.SameBoot},
+		{"another counter", native(machineA, "counter-7"), native(machineA, "counter-8"), bootid.OtherBoot},
+		{"given and equal", given(machineA, boot1), given(machineA, boot1), bootid.SameBoot},
+		{"given and unequal: another run of a container", given(machineA, boot1), given(machineA, boot2), bootid.OtherBoot},
+		{"given, no machine", given("", boot1), given("", boot2), bootid.OtherBoot},
+		{"given, another machine, unequal", given(machineA, boot1), given(machineB, boot2), bootid.OtherMachine},
+		{"given, another machine, equal", given(machineA, boot1), given(machineB, boot1), bootid.OtherMachine},
+		{"given and native: two views of one boot", given(machineA, boot1), native(machineA, boot2), bootid.Incomparable},
+		{"given and native of equal text", given(machineA, boot1), native(machineA, boot1), bootid.Incomparable},
+		{"given and derived", given(machineA, boot1), derived(machineA, "init-7"), bootid.Incomparable},
+		{"upper case", native("", strings.ToUpper(boot1)), native("", boot1), bootid.Incomparable},
+		{"without dashes", native("", strings.ReplaceAll(boot1, "-", "")), native("", boot1), bootid.Incomparable},
+		{"with the newline of the file", native("", boot1+"\n"), native("", boot1), bootid.Incomparable},
+		{"cut short", native("", boot1[:35]), native("", boot1), bootid.Incomparable},
+		{"no UUID", native("", "42"), native("", boot1), bootid.Incomparable},
+		{"no UUID on both sides", native("", "42"), native("", "42"), bootid.Incomparable},
+		{"the nil UUID", native("", "00000000-0000-0000-0000-000000000000"), native("", boot1), bootid.Incomparable},
+		{"a quality that does not exist", bootid.ID{Boot: boot1, Quality: 9}, native("", boot2), bootid.Incomparable},
+		{"no quality", bootid.ID{Boot: boot1}, native("", boot2), bootid.Incomparable},
+		{"a machine with a space", native("a b", boot1), native("a b", boot2), bootid.Incomparable},
 		{"one machine missing, equal boot", native("", boot1), native(machineA, boot1), bootid.SameBoot},
 		{"one machine missing, another boot", native("", boot1), native(machineA, boot2), bootid.OtherBoot},
 		{"both machines missing, equal boot", native("", boot1), native("", boot1), bootid.SameBoot},
@@ -68,6 +93,7 @@ func TestNamesOfRelationsAndQualities(t *testing.T) {
 	c.Check(bootid.Incomparable.String(), qt.Equals, "incomparable")
 	c.Check(bootid.Relation(99).String(), qt.Equals, "incomparable")
 	c.Check(bootid.Native.String(), qt.Equals, "native")
+	c.Check(bootid.Given.String(), qt.Equals, "given")
 	c.Check(bootid.Derived.String(), qt.Equals, "derived")
 	c.Check(bootid.Quality(0).String(), qt.Equals, "none")
 }
@@ -85,7 +111,9 @@ func TestTextRoundTrip(t *testing.T) {
 		{"no machine", native("", boot1), "native//" + boot1},
 		{"no boot", bootid.ID{Machine: machineA}, "none/" + machineA + "/"},
 		{"derived", derived(machineA, "1732420000.25"), "derived/" + machineA + "/1732420000.25"},
-		{"odd characters", native("!~%", "{a=b}"), "native/!~%/{a=b}"},
+		{"given", given(machineA, boot1), "given/" + machineA + "/" + boot1},
+		{"counter", native(machineA, "counter-24"), "native/" + machineA + "/counter-24"},
+		{"odd characters", derived("!~%", "{a=b}"), "derived/!~%/{a=b}"},
 	} {
 		c.Run(test.name, func(c *qt.C) {
 			c.Check(test.id.String(), qt.Equals, test.text)
@@ -125,18 +153,42 @@ func TestGarbledTextIsRefused(t *testing.T) {
 	}
 }
 
-func TestTruncatedTextIsRefusedOrKeepsItsMachine(t *testing.T) {
+func TestTruncatedTextIsRefused(t *testing.T) {
 	t.Parallel()
 	c := qt.New(t)
-	text := native(machineA, boot1).String()
-	for n := 1; n < len(text); n++ {
-		id, err := bootid.Parse(text[:n])
-		if err != nil {
+	for _, id := range []bootid.ID{native(machineA, boot1), given(machineA, boot1)} {
+		text := id.String()
+		for n := 1; n < len(text); n++ {
+			id, err := bootid.Parse(text[:n])
+			c.Check(err, qt.ErrorIs, bootid.ErrInvalid, qt.Commentf("%s", text[:n]))
 			c.Check(id, qt.Equals, bootid.ID{})
-			continue
 		}
-		c.Check(id.Machine, qt.Equals, machineA)
-		c.Check(strings.HasPrefix(boot1, id.Boot), qt.IsTrue)
+	}
+}
+
+// The form that a host has read the boot ID in makes no other boot of it.
+func TestNewTakesEachFormOfABootID(t *testing.T) {
+	t.Parallel()
+	c := qt.New(t)
+	plain := strings.ReplaceAll(boot1, "-", "")
+	for _, text := range []string{
+		boot1, boot1 + "\n", strings.ToUpper(boot1), strings.ToUpper(boot1) + "\n",
+		plain, plain + "\n", strings.ToUpper(plain),
+	} {
+		id, err := bootid.New(text)
+		c.Assert(err, qt.IsNil)
+		c.Check(id, qt.Equals, native("", boot1), qt.Commentf("%q", text))
+		c.Check(id.Valid(), qt.IsTrue)
+		c.Check(id.Compare(native(machineA, boot1)), qt.Equals, bootid.SameBoot)
+	}
+	for _, text := range []string{
+		"", "\n", boot1 + "\n\n", " " + boot1, "{" + boot1 + "}", "urn:uuid:" + boot1, boot1[:35], plain[:31], "counter-7",
+		"00000000-0000-0000-0000-000000000000", "6d4c1e0-c5f0e-4a43-9a3c-0f6c3a1f9b11", "native//" + boot1,
+	} {
+		id, err := bootid.New(text)
+		c.Check(err, qt.ErrorIs, bootid.ErrInvalid, qt.Commentf("%q", text))
+		c.Check(err, qt.ErrorMatches, `bootid: invalid boot ID: no UUID: ".*"`)
+		c.Check(id, qt.Equals, bootid.ID{})
 	}
 }
 
@@ -155,7 +207,16 @@ func TestIDWithoutTextIsNotMarshalled(t *testing.T) {
 		{"boot without quality", bootid.ID{Boot: boot1}},
 		{"quality without boot", bootid.ID{Machine: machineA, Quality: bootid.Native}},
 		{"quality alone", bootid.ID{Quality: bootid.Derived}},
-		{"unknown quality", bootid.ID{Boot: boot1, Quality: 3}},
+		{"unknown quality", bootid.ID{Boot: boot1, Quality: 4}},
+		{"native boot in upper case", native("", strings.ToUpper(boot1))},
+		{"native boot without dashes", native("", strings.ReplaceAll(boot1, "-", ""))},
+		{"native boot cut short", native("", boot1[:35])},
+		{"native boot of a word", native("", "yesterday")},
+		{"counter of nothing", native("", "counter-")},
+		{"counter of zero", native("", "counter-0")},
+		{"counter with a leading zero", native("", "counter-07")},
+		{"counter above 32 bits", native("", "counter-4294967296")},
+		{"given counter", given("", "counter-7")},
 	} {
 		c.Run(test.name, func(c *qt.C) {
 			_, err := test.id.MarshalText()
@@ -200,7 +261,7 @@ func TestJSON(t *testing.T) {
 }
 
 func FuzzParse(f *testing.F) {
-	for _, id := range []bootid.ID{{}, native(machineA, boot1), native("", boot2), derived(machineA, "7"), {Machine: machineB}} {
+	for _, id := range []bootid.ID{{}, native(machineA, boot1), native("", boot2), given("", boot2), native("", "counter-7"), derived(machineA, "7"), {Machine: machineB}} {
 		f.Add(id.String())
 	}
 	f.Add("native//")

@@ -21,7 +21,7 @@ func bootCounter(shared, telemetry uint32) (ID, bool) {
 	if shared == 0 || shared != telemetry {
 		return ID{}, false
 	}
-	return ID{Boot: "counter-" + strconv.FormatUint(uint64(shared), 10), Quality: Native}, true
+	return ID{Boot: counterPrefix + strconv.FormatUint(uint64(shared), 10), Quality: Native}, true
 }
 
 const (

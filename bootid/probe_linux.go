@@ -32,7 +32,7 @@ func current() (ID, error) {
 func readBoot(file, machine string) (ID, error) {
 	id := ID{Machine: machine}
 	var space [64]byte // longer than a UUID
-	n, err := filehead.Read(file, space[:])
+	n, quality, err := readBootFile(file, space[:])
 	if err != nil {
 		return id, err
 	}
@@ -40,8 +40,51 @@ func readBoot(file, machine string) (ID, error) {
 	if !ok {
 		return id, fmt.Errorf("%s: no UUID: %q", file, space[:n])
 	}
-	id.Boot, id.Quality = boot.String(), Native
+	id.Boot, id.Quality = boot.String(), quality
 	return id, nil
+}
+
+// readBootFile reads the start of a file, and tells by the file system that it
+// lies on whether the kernel wrote it.
+func readBootFile(file string, buf []byte) (n int, quality Quality, err error) {
+	fd, err := ignoringEINTR(func() (int, error) { return unix.Open(file, unix.O_RDONLY|unix.O_CLOEXEC, 0) })
+	if err != nil {
+		return 0, 0, &os.PathError{Op: "open", Path: file, Err: err}
+	}
+	defer unix.Close(fd) //nolint:errcheck // it was only read
+	quality, err = fileQuality(fd)
+	if err != nil {
+		return 0, 0, &os.PathError{Op: "fstatfs", Path: file, Err: err}
+	}
+	n, err = ignoringEINTR(func() (int, error) { return unix.Read(fd, buf) })
+	if err != nil {
+		return 0, 0, &os.PathError{Op: "read", Path: file, Err: err}
+	}
+	return n, quality, nil
+}
+
+// fileQuality is Native for a file of procfs. One that was bound over it is of
+// another file system: a tmpfs under systemd-nspawn and LXC.
+func fileQuality(fd int) (Quality, error) {
+	var fs unix.Statfs_t
+	_, err := ignoringEINTR(func() (int, error) { return 0, unix.Fstatfs(fd, &fs) })
+	switch {
+	case err != nil:
+		return 0, err
+	case fs.Type == unix.PROC_SUPER_MAGIC:
+		return Native, nil
+	default:
+		return Given, nil
+	}
+}
+
+func ignoringEINTR(call func() (int, error)) (int, error) {
+	for {
+		n, err := call()
+		if !errors.Is(err, unix.EINTR) {
+			return n, err
+		}
+	}
 }
 
 // readMachine returns "" when there is no machine ID, when it may not be read,
@@ -86,11 +129,19 @@ func ownOffset() (time.Duration, error) {
 	return offset, err
 }
 
+// initialTimeNamespace is the link to the time namespace in which Linux boots,
+// which adds nothing (PROC_TIME_INIT_INO, include/linux/proc_ns.h).
+const initialTimeNamespace = "time:[4026531834]"
+
 // monotonicOffset returns what the time namespace of the process that dir is
 // about adds to CLOCK_MONOTONIC. Kernels before 5.6 have no time namespaces and
 // no such file, which is told from a missing /proc, and from that of a PID
 // namespace without this process, by following /proc/self.
 func monotonicOffset(dir string) (time.Duration, error) {
+	own, linkErr := os.Readlink(dir + "/ns/time")
+	if own == initialTimeNamespace {
+		return 0, nil
+	}
 	file := dir + "/timens_offsets"
 	text, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -106,9 +157,8 @@ func monotonicOffset(dir string) (time.Duration, error) {
 		return 0, fmt.Errorf("%s: no monotonic offset: %q", file, text)
 	}
 	// The file is about the namespace that children will be in.
-	own, err := os.Readlink(dir + "/ns/time")
-	if err != nil {
-		return 0, err
+	if linkErr != nil {
+		return 0, linkErr
 	}
 	children, err := os.Readlink(dir + "/ns/time_for_children")
 	if err != nil {

@@ -1,7 +1,6 @@
 package bootid
 
 import (
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"strconv"
@@ -113,7 +112,7 @@ func parseBootID(raw []byte) (ID, error) {
 	if err != nil || id == uuid.Nil {
 		return ID{}, fmt.Errorf("kern.boot_id: not 16 random bytes: %x", raw)
 	}
-	return ID{Boot: hex.EncodeToString(raw), Quality: Native}, nil
+	return ID{Boot: id.String(), Quality: Native}, nil
 }
 
 var (

@@ -31,7 +31,7 @@ func TestBootIDOfFreeBSD(t *testing.T) {
 	raw := []byte{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 255}
 	id, err := bootid.ParseBootID(raw)
 	c.Assert(err, qt.IsNil)
-	c.Check(id, qt.Equals, bootid.ID{Boot: "000102030405060708090a0b0c0d0eff", Quality: bootid.Native})
+	c.Check(id, qt.Equals, bootid.ID{Boot: "00010203-0405-0607-0809-0a0b0c0d0eff", Quality: bootid.Native})
 	for _, raw := range [][]byte{nil, raw[:15], append(raw, 0), make([]byte, 16)} {
 		id, err := bootid.ParseBootID(raw)
 		c.Check(err, qt.ErrorMatches, "kern.boot_id: not 16 random bytes: .*")
