@@ -9,6 +9,7 @@ import (
 
 	qt "github.com/frankban/quicktest"
 
+	"github.com/rollcall-go/rollcall/bootid"
 	"github.com/rollcall-go/rollcall/internal/proctest"
 	"github.com/rollcall-go/rollcall/liveness"
 )
@@ -141,7 +142,7 @@ func TestRecordOfAnotherBootOrMachine(t *testing.T) {
 	other := id
 	other.Boot.Boot = boot2
 	verdict := system.Check(other)
-	if native := id.Boot.Quality == 2; native {
+	if id.Boot.Quality != bootid.Derived {
 		c.Check(verdict, qt.Equals, liveness.Verdict{State: liveness.Dead, Reason: liveness.Rebooted})
 	} else { // unequal derived IDs prove nothing
 		c.Check(verdict, qt.Equals, liveness.Verdict{Reason: liveness.NoEvidence})

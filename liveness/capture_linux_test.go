@@ -109,20 +109,25 @@ func TestHugePIDIsNotCutToAnotherOne(t *testing.T) {
 	t.Parallel()
 	c := qt.New(t)
 	system := newLiveness(t, liveness.Options{})
-	pids := []int{1<<22 + 1, math.MaxInt32}
-	if strconv.IntSize == 64 {
-		self := int64(os.Getpid())
-		pids = append(pids, int(self+1<<32), int(self+1<<33), int(self+math.MinInt64))
-	}
-	for _, pid := range pids {
-		id, err := liveness.Self()
-		c.Assert(err, qt.IsNil)
+	id, err := liveness.Self()
+	c.Assert(err, qt.IsNil)
+	for _, pid := range []int{1<<22 + 1, math.MaxInt32} {
 		id.PID = pid
+		c.Check(system.Check(id), qt.Equals, liveness.Verdict{State: liveness.Dead, Reason: liveness.NoProcess})
+		_, err = liveness.Capture(pid)
+		c.Check(err, qt.ErrorIs, liveness.ErrInvalid)
+	}
+	if strconv.IntSize == 32 {
+		return
+	}
+	self := int64(os.Getpid())
+	for _, pid := range []int64{self + 1<<32, self + 1<<33, self + math.MinInt64} {
+		id.PID = int(pid)
 		verdict := system.Check(id)
 		c.Check(verdict.State, qt.Equals, liveness.Unknown)
 		c.Check(verdict.Reason, qt.Equals, liveness.Unreadable)
 		c.Check(verdict.Err, qt.ErrorIs, liveness.ErrInvalid)
-		_, err = liveness.Capture(pid)
+		_, err = liveness.Capture(id.PID)
 		c.Check(err, qt.ErrorIs, liveness.ErrInvalid)
 	}
 }

@@ -11,19 +11,17 @@ import (
 )
 
 // linuxMaxPID is the highest limit that /proc/sys/kernel/pid_max can be set to
-// (PID_MAX_LIMIT, include/linux/threads.h).
+// (PID_MAX_LIMIT, include/linux/threads.h): no process has a higher number.
 const linuxMaxPID = 1 << 22
 
 func (v *procView) check(id *Identity) Verdict {
-	if id.PID > linuxMaxPID {
-		return unreadable(invalidPID(id.PID))
-	}
 	verdict, sameBoot, decided := v.judge(id)
 	if decided {
 		return verdict
 	}
-	if v.pidfs && sameBoot && id.Unique != 0 {
-		if verdict, decided := v.checkUnique(id); decided {
+	var unique uint64
+	if v.pidfs && id.Unique != 0 {
+		if verdict, unique, decided = v.checkUnique(id, sameBoot); decided {
 			return verdict
 		}
 	}
@@ -33,32 +31,55 @@ func (v *procView) check(id *Identity) Verdict {
 		}
 		return unreadable(fmt.Errorf("%s does not show this PID namespace", v.root))
 	}
-	return v.checkFiles(id, sameBoot)
+	return v.checkFiles(id, sameBoot, unique)
 }
 
-// checkUnique compares the number on pidfs. It does not decide when there is
-// no pidfd to be had, for want of descriptors or of permission.
-func (v *procView) checkUnique(id *Identity) (Verdict, bool) {
+// checkUnique compares the number on pidfs, and the start stamp. It does not
+// decide when there is no pidfd to be had, for want of descriptors or of
+// permission, nor when the two agree and the boots cannot be compared.
+func (v *procView) checkUnique(id *Identity, sameBoot bool) (verdict Verdict, unique uint64, decided bool) {
 	fd, err := rawPidfdOpen(id.PID)
 	switch err {
 	case nil:
 	case unix.ESRCH:
-		return Verdict{State: Dead, Reason: NoProcess}, true
+		return Verdict{State: Dead, Reason: NoProcess}, 0, true
 	case unix.ENOENT, unix.EINVAL: // the number of a thread: ENOENT since 6.15, EINVAL before
-		return absent(id.PID)
+		verdict, decided = absent(id.PID)
+		return verdict, 0, decided
 	default:
-		return Verdict{}, false
+		return Verdict{}, 0, false
 	}
 	defer rawClose(fd)
-	unique, err := uniqueOf(fd)
-	if err != nil {
-		return Verdict{}, false
+	if unique, err = uniqueOf(fd); err != nil {
+		return Verdict{}, 0, false
 	}
-	if unique != id.Unique {
-		return Verdict{State: Dead, Reason: PIDReused}, true
+	holder := holder{unique: unique}
+	known := true
+	if unique == id.Unique && id.Start != 0 {
+		if known = startKnown(unique, id.Start); known {
+			holder.start = id.Start
+		} else if v.files {
+			stat, _ := v.readStat(id.PID) // of the pidfd's process if that has its PID below
+			holder.start = stat.start
+		}
 	}
-	verdict, err := v.judgePinned(fd, id.PID)
-	return verdict, err == nil
+	numbers := v.compare(id, holder)
+	switch {
+	case unique != id.Unique:
+		return Verdict{State: Dead, Reason: PIDReused}, unique, true
+	case numbers == agrees && !sameBoot:
+		return Verdict{}, unique, false
+	}
+	verdict, err = v.judgePinned(fd, id.PID)
+	switch {
+	case err != nil:
+		return Verdict{}, 0, false
+	case numbers == differs && verdict.Reason != NoProcess:
+		verdict = Verdict{State: Dead, Reason: PIDReused}
+	case verdict.State == Alive && !known && holder.start == id.Start:
+		rememberStart(unique, id.Start)
+	}
+	return verdict, unique, true
 }
 
 // judgePinned says whether the process of a pidfd, which has or had the PID,
@@ -66,7 +87,7 @@ func (v *procView) checkUnique(id *Identity) (Verdict, bool) {
 // or memory.
 func (v *procView) judgePinned(pidfd, pid int) (Verdict, error) {
 	if over, err := exited(pidfd); err != nil || !over {
-		return verdictOf(true, false), err
+		return verdictOf(false), err
 	}
 	// For an instant a pidfd says so of a living process too: while one of its
 	// threads executes a program and takes the place of the leading one, which
@@ -80,9 +101,9 @@ func (v *procView) judgePinned(pidfd, pid int) (Verdict, error) {
 		return Verdict{}, err
 	case !v.files || err != nil:
 		over, err := exited(pidfd)
-		return verdictOf(true, over), err
+		return verdictOf(over), err
 	default:
-		return verdictOf(true, stat.exited()), nil
+		return verdictOf(stat.exited()), nil
 	}
 }
 
@@ -101,7 +122,7 @@ func absent(pid int) (Verdict, bool) {
 // checkFiles compares what procfs shows. The system calls only tell whether
 // somebody has the PID: hidepid leaves processes out of /proc, and /proc has
 // entries for threads.
-func (v *procView) checkFiles(id *Identity, sameBoot bool) Verdict {
+func (v *procView) checkFiles(id *Identity, sameBoot bool, unique uint64) Verdict {
 	stat, err := v.readStat(id.PID)
 	if err != nil {
 		return v.unseen(id.PID, err)
@@ -109,7 +130,7 @@ func (v *procView) checkFiles(id *Identity, sameBoot bool) Verdict {
 	if verdict, gone := v.gone(id.PID); gone {
 		return verdict
 	}
-	return v.judgeHolder(id, sameBoot, stat.start, stat.exited(), v)
+	return v.judgeHolder(id, sameBoot, holder{stat.start, unique, stat.exited()}, v)
 }
 
 // unseen judges a PID of which stat or status could not be read.

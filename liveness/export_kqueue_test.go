@@ -86,11 +86,11 @@ func (k *FakeKernel) Watch() *Watch {
 }
 
 type fakeView struct {
-	noProcesses
-	k *FakeKernel
+	processes // of which pin alone is called
+	k         *FakeKernel
 }
 
-func (v fakeView) pin(id *Identity) (pin, error) {
+func (v fakeView) pin(id *Identity) (Hold, error) {
 	v.k.mu.Lock()
 	v.k.open++
 	v.k.mu.Unlock()
@@ -118,8 +118,10 @@ func (k *FakeKernel) check(id *Identity) Verdict {
 		return Verdict{Reason: Unreadable}
 	case p == nil:
 		return Verdict{State: Dead, Reason: NoProcess}
+	case p.start != id.Start:
+		return Verdict{State: Dead, Reason: PIDReused}
 	default:
-		return verdictOf(p.start == id.Start, p.zombie)
+		return verdictOf(p.zombie)
 	}
 }
 

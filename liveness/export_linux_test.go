@@ -1,5 +1,7 @@
 package liveness
 
+import "time"
+
 // WithoutPidfs makes captures of this process, and every Liveness made from
 // then on, behave as on a kernel without pidfs. It is not for parallel tests.
 func WithoutPidfs() {
@@ -18,7 +20,10 @@ func HasPidfs() bool {
 }
 
 // WallStart converts a start stamp to wall time.
-var WallStart = (&procView{}).wallStart
+func WallStart(stamp uint64) (boot, process time.Time, err error) {
+	start, err := (&procView{}).wallStart(stamp)
+	return start.boot, start.process, err
+}
 
 // JudgePinned judges the process with the PID as if its pidfd were the given
 // descriptor.

@@ -18,8 +18,7 @@ var (
 	StatusField        = statusField
 	ProcMountOptions   = procMountOptions
 	ParseNamespaceLink = parseNamespaceLink
-	JudgeMarker        = judgeMarker
-	JudgeWindow        = judgeWindow
+	LookForMarker      = lookForMarker
 	FileTime           = fileTime
 	ParseStartKey      = parseStartKey
 	ParseEnvironment   = parseEnvironment
@@ -28,14 +27,25 @@ var (
 	SetInherited       = setInherited
 )
 
-// NewScope makes the scope of a view.
-func NewScope(id Identity, exclusive bool) Scope {
-	return scope{boot: id.Boot, namespace: id.Namespace, exclusive: exclusive}
+// NewScope makes the scope of a view that is where id was recorded.
+func NewScope(id Identity, options Options) Scope {
+	return scope{
+		boot: id.Boot, namespace: id.Namespace,
+		exclusive: options.ExclusiveNamespace, sameMachine: options.SameMachine,
+		markerVariable: MarkerVariable, highestPID: 1 << 22,
+	}
 }
 
-// JudgeStart judges by start stamps in a time namespace.
-func JudgeStart(id *Identity, now Namespace, start uint64) (same, decided bool) {
-	return (&scope{namespace: now}).judgeStart(id, start)
+// CompareNumbers says whether Unique and Start of a record agree with those of a
+// process, "" where none of them can be compared.
+func CompareNumbers(id *Identity, now Namespace, unique, start uint64) string {
+	numbers := (&scope{namespace: now}).compare(id, holder{start: start, unique: unique})
+	return [...]string{silent: "", agrees: "agrees", differs: "differs"}[numbers]
+}
+
+// JudgeWindow judges by the bounds of a start in wall time.
+func JudgeWindow(id *Identity, boot, process, now time.Time) (Verdict, bool) {
+	return judgeWindow(id, wallStart{boot, process, now})
 }
 
 func (s *scope) Judge(id Identity) (verdict Verdict, sameBoot, decided bool) { return s.judge(&id) }
@@ -52,24 +62,27 @@ type Holder struct {
 	Zombie             bool
 	Denied             error
 	Marker             string
-	Boot, Began        time.Time // in wall time
+	Garbled            bool      // the environment is not well-formed
+	Boot, Began, Now   time.Time // in wall time
 }
 
 func (h *Holder) readEnviron(int) ([]byte, error) {
 	environ := "A=1\x00"
+	if h.Garbled {
+		environ += "?\x00"
+	}
 	if h.Marker != "" {
 		environ += MarkerVariable + "=" + h.Marker + "\x00"
 	}
 	return []byte(environ), nil
 }
 
-func (h *Holder) wallStart(uint64) (boot, start time.Time, err error) { return h.Boot, h.Began, nil }
-func (h *Holder) gone(int) (Verdict, bool)                            { return Verdict{}, false }
+func (h *Holder) wallStart(uint64) (wallStart, error) { return wallStart{h.Boot, h.Began, h.Now}, nil }
+func (h *Holder) gone(int) (Verdict, bool)            { return Verdict{}, false }
 
 // JudgeAll judges by all the rules of evidence. Nobody has the PID if there is
 // no holder; it has no unique number if its Unique is 0.
 func (s *scope) JudgeAll(id Identity, h *Holder) Verdict {
-	s.markerVariable = MarkerVariable
 	verdict, sameBoot, decided := s.judge(&id)
 	switch {
 	case decided:
@@ -78,10 +91,8 @@ func (s *scope) JudgeAll(id Identity, h *Holder) Verdict {
 		return Verdict{State: Dead, Reason: NoProcess}
 	case h.Denied != nil:
 		return unreadable(h.Denied)
-	case sameBoot && id.Unique != 0 && h.Unique != 0:
-		return verdictOf(id.Unique == h.Unique, h.Zombie)
 	}
-	return s.judgeHolder(&id, sameBoot, h.StartStamp, h.Zombie, h)
+	return s.judgeHolder(&id, sameBoot, holder{h.StartStamp, h.Unique, h.Zombie}, h)
 }
 
 // Kernel answers what a Sysctl asks of the kernel.
@@ -110,7 +121,10 @@ func (k *Kernel) environ(pid int) ([]byte, error) {
 // ErrNobody is what Find returns if it finds no process.
 var ErrNobody = errNobody
 
-// NewSysctl makes the Liveness of a system on a kernel that a test plays.
+// Sysctl is the System of macOS or a BSD on a kernel that a test plays.
+type Sysctl struct{ sysctlView }
+
+// NewSysctl makes one.
 func NewSysctl(system kinfo.System, kernel *Kernel, options Options) (*Sysctl, error) {
 	if options.MarkerVariable == "" {
 		options.MarkerVariable = MarkerVariable
@@ -118,6 +132,9 @@ func NewSysctl(system kinfo.System, kernel *Kernel, options Options) (*Sysctl, e
 	view, err := newSysctlView(system, kernel, options)
 	return &Sysctl{view}, err
 }
+
+func (s *Sysctl) Check(id Identity) Verdict          { return s.check(&id) }
+func (s *Sysctl) Open(id Identity) (*Process, error) { return openProcess(&s.sysctlView, id) }
 
 // Capture returns the identity of a process of that kernel.
 func (s *Sysctl) Capture(pid int) (Identity, error) { return s.capture(pid) }

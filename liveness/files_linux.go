@@ -96,20 +96,20 @@ func (v *procView) readEnviron(pid int) ([]byte, error) {
 	return nil, v.pathError(pid, "/environ", fmt.Errorf("longer than %d bytes", maxEnviron))
 }
 
-// wallStart converts a start stamp to wall time by the clocks of now, and
-// tells when this boot began. A step of the wall clock since the start moves
-// both.
-func (v *procView) wallStart(ticks uint64) (boot, start time.Time, err error) {
+// wallStart converts a start stamp to wall time by the clocks of now. A step of
+// the wall clock since the start moves it, and the start of the boot.
+func (v *procView) wallStart(ticks uint64) (wallStart, error) {
 	perSecond, err := sysconf.Sysconf(sysconf.SC_CLK_TCK)
 	if err != nil {
-		return time.Time{}, time.Time{}, fmt.Errorf("clock tick: %w", err)
+		return wallStart{}, fmt.Errorf("clock tick: %w", err)
 	}
 	var uptime unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &uptime); err != nil {
-		return time.Time{}, time.Time{}, os.NewSyscallError("clock_gettime", err)
+		return wallStart{}, os.NewSyscallError("clock_gettime", err)
 	}
-	boot = time.Now().Add(-time.Duration(uptime.Nano()))
+	now := time.Now()
+	boot := now.Add(-time.Duration(uptime.Nano()))
 	hz := uint64(perSecond)
 	sinceBoot := time.Duration(ticks/hz)*time.Second + time.Duration(ticks%hz)*time.Second/time.Duration(hz)
-	return boot, boot.Add(sinceBoot), nil
+	return wallStart{boot: boot, process: boot.Add(sinceBoot), now: now}, nil
 }

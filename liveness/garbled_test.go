@@ -54,10 +54,11 @@ func TestGarbledTextIsRefused(t *testing.T) {
 		{"no key", "rollcall1 pid=1 =5", "=5"},
 		{"no equals sign", "rollcall1 pid=1 start", "start"},
 		{"two spaces", "rollcall1  pid=1", ""},
+		{"a check within", "rollcall1 check=0123456789abcdef pid=1", "check=0123456789abcdef"},
 		{"tab", "rollcall1 pid=1\tstart=2", `pid=1\tstart=2`},
-		{"two newlines", "rollcall1 pid=1\n\n", `pid=1\n`},
+		{"newline at the end", "rollcall1 pid=1\n", `pid=1\n`},
 		{"newline between", "rollcall1 pid=1\n start=2", `pid=1\n`},
-		{"carriage return", "rollcall1 pid=1\r\n", `pid=1\r`},
+		{"carriage return", "rollcall1 pid=1\r", `pid=1\r`},
 		{"time whose text would be of another year", "rollcall1 pid=1 notbefore=0000-01-01T00:00:00+01:00", "notbefore=0000-01-01T00:00:00+01:00"},
 		{"NUL", "rollcall1 pid=1 marker=\x00", `marker=\x00`},
 		{"DEL", "rollcall1 pid=1 other=\x7f", `other=\x7f`},
@@ -65,7 +66,9 @@ func TestGarbledTextIsRefused(t *testing.T) {
 		{"NUL bytes, as after a crash", strings.Repeat("\x00", 300), ""},
 	} {
 		c.Run(test.name, func(c *qt.C) {
-			id, err := liveness.Parse(test.text)
+			_, err := liveness.Parse(test.text)
+			c.Check(err, qt.ErrorIs, liveness.ErrInvalid)
+			id, err := liveness.Parse(checked(test.text))
 			c.Assert(err, qt.ErrorIs, liveness.ErrInvalid)
 			c.Check(id.IsZero(), qt.IsTrue)
 			c.Check(strings.HasPrefix(err.Error(), "liveness: parse identity "), qt.IsTrue)
@@ -86,6 +89,8 @@ func TestErrorsQuoteOnlyTheStartOfALongText(t *testing.T) {
 	} {
 		_, err := liveness.Parse(text)
 		c.Assert(err, qt.ErrorIs, liveness.ErrInvalid)
+		_, err = liveness.Parse(checked(text))
+		c.Assert(err, qt.ErrorIs, liveness.ErrInvalid)
 		quoted := strings.Count(err.Error(), "x")
 		c.Check(quoted <= 2*80, qt.IsTrue, qt.Commentf("%d bytes of the text: %s", quoted, err))
 	}
@@ -94,24 +99,50 @@ func TestErrorsQuoteOnlyTheStartOfALongText(t *testing.T) {
 func TestLongTextIsReadInLinearTime(t *testing.T) {
 	t.Parallel()
 	c := qt.New(t)
-	text := "rollcall1 pid=1" + strings.Repeat(" a=", 1<<18)
+	text := checked("rollcall1 pid=1" + strings.Repeat(" a=", 1<<18))
 	id, err := liveness.Parse(text)
 	c.Assert(err, qt.IsNil)
 	c.Check(id.String(), qt.Equals, text)
 }
 
-// A text that was cut is refused, or it has a field less or a shorter one.
-// None is read as the record of a PID with evidence that was not written.
-func TestTruncatedTextIsRefusedOrWeaker(t *testing.T) {
+// A text that a full disk cut short, or of which a part was written over, is
+// another text: the start of that of PID 12462 is "rollcall1 pid=124".
+func TestTextThatWasCutOrChangedIsRefused(t *testing.T) {
 	t.Parallel()
 	c := qt.New(t)
-	for n := 1; n < len(fullText); n++ {
-		id, err := liveness.Parse(fullText[:n])
-		if err != nil {
-			c.Check(err, qt.ErrorIs, liveness.ErrInvalid)
-			c.Check(id.IsZero(), qt.IsTrue)
-			continue
-		}
-		c.Check(strings.HasPrefix(fullText, id.String()), qt.IsTrue, qt.Commentf("%s", id))
+	refused := func(text string) {
+		c.Helper()
+		id, err := liveness.Parse(text)
+		c.Check(err, qt.ErrorIs, liveness.ErrInvalid, qt.Commentf("%q: %v", text, id))
+		c.Check(id.IsZero(), qt.IsTrue)
 	}
+	refused("rollcall1 pid=124")
+	for _, identity := range identities[1:] {
+		text := checked(identity.text)
+		for n := 1; n < len(text); n++ {
+			refused(text[:n])
+			refused(text[n:])
+		}
+		for i := range len(text) {
+			for bit := range 8 {
+				changed := []byte(text)
+				changed[i] ^= 1 << bit
+				refused(string(changed))
+			}
+			refused(text[:i] + text[i+1:])
+			refused(text[:i] + "1" + text[i:])
+		}
+		for _, other := range identities[1:] {
+			front := other.text[:min(len(other.text), len(text)-1)]
+			if spliced := front + text[len(front):]; spliced != text {
+				refused(spliced) // the shorter one was written over the front of the longer one
+			}
+			refused(text + checked(other.text))
+			refused(text + "\n" + checked(other.text))
+		}
+	}
+	_, err := liveness.Parse(checked(fullText) + "\n")
+	c.Check(err, qt.IsNil, qt.Commentf("a newline at the end"))
+	refused(checked(fullText) + "\n\n")
+	refused(checked(fullText) + " ")
 }

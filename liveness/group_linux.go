@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func (p *pidfd) signalGroup(sig os.Signal) error {
+func (p *pidfd) SignalGroup(sig os.Signal) error {
 	number, ok := sig.(syscall.Signal)
 	if !ok {
 		return fmt.Errorf("signal %v: %w", sig, errors.ErrUnsupported)
@@ -76,7 +76,7 @@ func (p *pidfd) held(fd int) error {
 
 // waitGroup waits for one member of the group after the other, until /proc
 // shows no more.
-func (p *pidfd) waitGroup(ctx context.Context) error {
+func (p *pidfd) WaitGroup(ctx context.Context) error {
 	for {
 		member, err := p.anyMember()
 		switch {
@@ -85,8 +85,8 @@ func (p *pidfd) waitGroup(ctx context.Context) error {
 		case err != nil:
 			return err
 		}
-		err = member.wait(ctx)
-		_ = member.close()
+		err = member.Wait(ctx)
+		_ = member.Close()
 		if err != nil {
 			return err
 		}

@@ -3,6 +3,7 @@ package liveness
 import (
 	"database/sql/driver"
 	"fmt"
+	"hash/crc64"
 	"math"
 	"strconv"
 	"strings"
@@ -84,7 +85,12 @@ type Namespace struct {
 	// not be read. It tells a namespace from a later one with its number.
 	InitStart uint64
 	// Time is the inode number of the time namespace; 0 on kernels without.
+	// That of one that is gone is given to a new one soon, but for that of the
+	// namespace in which Linux boots.
 	Time uint64
+	// TimeUnique is the kernel's ID of the time namespace, as PIDUnique is that
+	// of the PID namespace; 0 where Linux has booted in it, too.
+	TimeUnique uint64
 }
 
 // IsZero reports whether id is the zero Identity: no process is tracked.
@@ -102,12 +108,47 @@ const maxPID = min(math.MaxUint32, math.MaxInt)
 // identityPrefix starts every text; the number is the version of the format.
 // A writer that adds a field keeps the number: readers carry unknown fields
 // along. A writer that changes what a field means raises it.
-const identityPrefix = "rollcall1"
+//
+// checkField ends every text. Its value is the check of all that stands before
+// it, so that a text that was cut short, changed or put together out of two is
+// not taken for that of another process.
+const (
+	identityPrefix = "rollcall1"
+	checkField     = " check="
+	checkDigits    = 16
+)
+
+// appendCheck appends the check of text: its CRC-64 (ECMA-182).
+func appendCheck(b, text []byte) []byte {
+	sum := crc64.Checksum(text, checkTable)
+	for shift := 4*checkDigits - 4; shift >= 0; shift -= 4 {
+		b = append(b, "0123456789abcdef"[sum>>shift&15])
+	}
+	return b
+}
+
+var checkTable = crc64.MakeTable(crc64.ECMA)
+
+// cutCheck returns what stands before the check at the end of a text.
+func cutCheck(text string) (string, error) {
+	end := len(text) - len(checkField) - checkDigits
+	if end < 0 || text[end:end+len(checkField)] != checkField {
+		return "", fmt.Errorf("%w: no check at its end: it was cut short or changed", ErrInvalid)
+	}
+	var space [512]byte // on the stack
+	var digits [checkDigits]byte
+	body := append(space[:0], text[:end]...)
+	if string(appendCheck(digits[:0], body)) != text[end+len(checkField):] {
+		return "", fmt.Errorf("%w: the check at its end does not fit: it was changed", ErrInvalid)
+	}
+	return text[:end], nil
+}
 
 // String returns the identity as one line of printable ASCII, which [Parse]
-// reads. The zero Identity is the empty string. The text is stable: equal
-// identities of one version of this package have equal texts. Compare texts
-// rather than structs, because equal times can have unequal structs.
+// reads. It ends in a check of what stands before it. The zero Identity is the
+// empty string. The text is stable: equal identities of one version of this
+// package have equal texts. Compare texts rather than structs, because equal
+// times can have unequal structs.
 //
 // Of an Identity that no process can have it is the error of
 // [Identity.MarshalText] in parentheses, which Parse refuses.
@@ -118,7 +159,7 @@ func (id Identity) String() string {
 	if err := id.checkText(); err != nil {
 		return "(" + err.Error() + ")"
 	}
-	var space [320]byte // on the stack
+	var space [512]byte // on the stack
 	return string(id.append(space[:0]))
 }
 
@@ -135,6 +176,7 @@ func (id Identity) append(b []byte) []byte {
 	b = appendUint(b, " pidnsid=", id.Namespace.PIDUnique)
 	b = appendUint(b, " init=", id.Namespace.InitStart)
 	b = appendUint(b, " timens=", id.Namespace.Time)
+	b = appendUint(b, " timensid=", id.Namespace.TimeUnique)
 	b = appendUint(b, " start=", id.Start)
 	b = appendUint(b, " unique=", id.Unique)
 	if id.Marker != "" {
@@ -146,7 +188,8 @@ func (id Identity) append(b []byte) []byte {
 	if !id.NotAfter.IsZero() {
 		b = id.NotAfter.UTC().AppendFormat(append(b, " notafter="...), time.RFC3339Nano)
 	}
-	return append(b, id.unknown...)
+	b = append(b, id.unknown...)
+	return appendCheck(append(b, checkField...), b)
 }
 
 func appendUint(b []byte, key string, n uint64) []byte {
@@ -193,9 +236,11 @@ func unescape(s string) (string, bool) {
 }
 
 // Parse reads the text of [Identity.String], with a newline at its end or
-// without, as a file may have it. The empty string is the zero Identity. Fields of a newer version are kept and written out again by
-// String. Its errors match [ErrInvalid], and [ErrNewerVersion] where the whole
-// format is newer; they name the field, and quote at most the start of a text.
+// without, as a file may have it. The empty string is the zero Identity. A text
+// that was cut short or changed anywhere is refused. Fields of a newer version
+// are kept and written out again by String. Its errors match [ErrInvalid], and
+// [ErrNewerVersion] where the whole format is newer; they name the field, and
+// quote at most the start of a text.
 func Parse(text string) (Identity, error) {
 	id, err := parse(strings.TrimSuffix(text, "\n"))
 	if err != nil {
@@ -217,13 +262,18 @@ func parse(text string) (Identity, error) {
 	if text == "" {
 		return Identity{}, nil
 	}
-	version, rest, _ := strings.Cut(text, " ")
+	version, _, _ := strings.Cut(text, " ")
 	if version != identityPrefix {
 		if newerVersion(version) {
 			return Identity{}, fmt.Errorf("%w: %w: %s", ErrInvalid, ErrNewerVersion, quoteStart(version))
 		}
 		return Identity{}, fmt.Errorf("%w: it does not start with %q", ErrInvalid, identityPrefix)
 	}
+	text, err := cutCheck(text)
+	if err != nil {
+		return Identity{}, err
+	}
+	_, rest, _ := strings.Cut(text, " ")
 	var id Identity
 	var unknown []byte
 	var seen uint
@@ -284,23 +334,26 @@ func (id *Identity) set(key, value string) (bit uint, ok bool) {
 	case "timens":
 		id.Namespace.Time, ok = parseUint(value)
 		return 32, ok
+	case "timensid":
+		id.Namespace.TimeUnique, ok = parseUint(value)
+		return 64, ok
 	case "start":
 		id.Start, ok = parseUint(value)
-		return 64, ok
+		return 128, ok
 	case "unique":
 		id.Unique, ok = parseUint(value)
-		return 128, ok
+		return 256, ok
 	case "marker":
 		id.Marker, ok = unescape(value)
-		return 256, ok && value != ""
+		return 512, ok && value != ""
 	case "notbefore":
 		id.NotBefore, ok = parseTime(value)
-		return 512, ok
+		return 1024, ok
 	case "notafter":
 		id.NotAfter, ok = parseTime(value)
-		return 1024, ok
+		return 2048, ok
 	default:
-		return 0, true
+		return 0, key != "check"
 	}
 }
 
@@ -347,7 +400,7 @@ func (id Identity) MarshalText() ([]byte, error) {
 	if err := id.checkText(); err != nil {
 		return nil, err
 	}
-	return id.append(make([]byte, 0, 320)), nil
+	return id.append(make([]byte, 0, 512)), nil
 }
 
 // checkText returns an error if the text could not be read back.

@@ -3,6 +3,7 @@ package liveness_test
 import (
 	"encoding/json"
 	"fmt"
+	"hash/crc64"
 	"math"
 	"strings"
 	"testing"
@@ -27,7 +28,7 @@ var noon = time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
 var full = liveness.Identity{
 	PID:       4711,
 	Boot:      bootid.ID{Machine: machineA, Boot: boot1, Quality: bootid.Native},
-	Namespace: liveness.Namespace{PID: 4026531836, PIDUnique: 3, InitStart: 7, Time: 4026531834},
+	Namespace: liveness.Namespace{PID: 4026531836, PIDUnique: 3, InitStart: 7, Time: 4026532300, TimeUnique: 11},
 	Start:     123456,
 	Unique:    98765,
 	Marker:    "0193f0a4-7b1c-7d2e-9f30-0123456789ab",
@@ -36,9 +37,17 @@ var full = liveness.Identity{
 }
 
 const fullText = "rollcall1 pid=4711 boot=native/" + machineA + "/" + boot1 +
-	" pidns=4026531836 pidnsid=3 init=7 timens=4026531834 start=123456 unique=98765" +
+	" pidns=4026531836 pidnsid=3 init=7 timens=4026532300 timensid=11 start=123456 unique=98765" +
 	" marker=0193f0a4-7b1c-7d2e-9f30-0123456789ab" +
 	" notbefore=2026-11-24T12:00:00Z notafter=2026-11-24T12:01:00.000000001Z"
+
+// checked ends a text in its check, as String does.
+func checked(text string) string {
+	if text == "" {
+		return ""
+	}
+	return fmt.Sprintf("%s check=%016x", text, crc64.Checksum([]byte(text), crc64.MakeTable(crc64.ECMA)))
+}
 
 // identities has the zero Identity, each field alone with the PID, and all of
 // them together.
@@ -58,6 +67,8 @@ var identities = []struct {
 	{"PID namespace's ID", liveness.Identity{PID: 1, Namespace: liveness.Namespace{PIDUnique: 2}}, "rollcall1 pid=1 pidnsid=2"},
 	{"init's start", liveness.Identity{PID: 1, Namespace: liveness.Namespace{InitStart: 2}}, "rollcall1 pid=1 init=2"},
 	{"time namespace", liveness.Identity{PID: 1, Namespace: liveness.Namespace{Time: 2}}, "rollcall1 pid=1 timens=2"},
+	{"time namespace's ID", liveness.Identity{PID: 1, Namespace: liveness.Namespace{TimeUnique: 2}}, "rollcall1 pid=1 timensid=2"},
+	{"given boot", liveness.Identity{PID: 1, Boot: bootid.ID{Boot: boot1, Quality: bootid.Given}}, "rollcall1 pid=1 boot=given//" + boot1},
 	{"start", liveness.Identity{PID: 1, Start: 2}, "rollcall1 pid=1 start=2"},
 	{"largest start", liveness.Identity{PID: 1, Start: math.MaxUint64}, "rollcall1 pid=1 start=18446744073709551615"},
 	{"unique", liveness.Identity{PID: 1, Unique: 2}, "rollcall1 pid=1 unique=2"},
@@ -76,14 +87,15 @@ func TestTextRoundTrip(t *testing.T) {
 	c := qt.New(t)
 	for _, test := range identities {
 		c.Run(test.name, func(c *qt.C) {
-			c.Check(test.id.String(), qt.Equals, test.text)
-			parsed, err := liveness.Parse(test.text)
+			want := checked(test.text)
+			c.Check(test.id.String(), qt.Equals, want)
+			parsed, err := liveness.Parse(want)
 			c.Assert(err, qt.IsNil)
 			c.Check(parsed, qt.Equals, test.id)
 
 			text, err := test.id.MarshalText()
 			c.Assert(err, qt.IsNil)
-			c.Check(string(text), qt.Equals, test.text)
+			c.Check(string(text), qt.Equals, want)
 			read := full
 			c.Assert(read.UnmarshalText(text), qt.IsNil)
 			c.Check(read, qt.Equals, test.id)
@@ -103,7 +115,7 @@ func TestJSONRoundTrip(t *testing.T) {
 		c.Run(test.name, func(c *qt.C) {
 			text, err := json.Marshal(row{Name: "a", Process: test.id})
 			c.Assert(err, qt.IsNil)
-			c.Check(string(text), qt.Equals, fmt.Sprintf(`{"name":"a","process":%q}`, test.text))
+			c.Check(string(text), qt.Equals, fmt.Sprintf(`{"name":"a","process":%q}`, checked(test.text)))
 			read := row{Process: full}
 			c.Assert(json.Unmarshal(text, &read), qt.IsNil)
 			c.Check(read, qt.Equals, row{Name: "a", Process: test.id})
@@ -118,8 +130,8 @@ func TestSQLRoundTrip(t *testing.T) {
 		c.Run(test.name, func(c *qt.C) {
 			value, err := test.id.Value()
 			c.Assert(err, qt.IsNil)
-			c.Check(value, qt.Equals, test.text)
-			for _, column := range []any{value, []byte(test.text)} {
+			c.Check(value, qt.Equals, checked(test.text))
+			for _, column := range []any{value, []byte(checked(test.text))} {
 				scanned := full
 				c.Assert(scanned.Scan(column), qt.IsNil)
 				c.Check(scanned, qt.Equals, test.id)
@@ -155,8 +167,8 @@ func TestTimesAreWrittenInUTC(t *testing.T) {
 	t.Parallel()
 	c := qt.New(t)
 	id := liveness.Identity{PID: 1, NotAfter: noon.In(time.FixedZone("", 3600))}
-	c.Check(id.String(), qt.Equals, "rollcall1 pid=1 notafter=2026-11-24T12:00:00Z")
-	parsed, err := liveness.Parse("rollcall1 pid=1 notafter=2026-11-24T13:00:00+01:00")
+	c.Check(id.String(), qt.Equals, checked("rollcall1 pid=1 notafter=2026-11-24T12:00:00Z"))
+	parsed, err := liveness.Parse(checked("rollcall1 pid=1 notafter=2026-11-24T13:00:00+01:00"))
 	c.Assert(err, qt.IsNil)
 	c.Check(parsed.NotAfter, qt.Equals, noon)
 }
@@ -164,12 +176,12 @@ func TestTimesAreWrittenInUTC(t *testing.T) {
 func TestFieldsOfANewerWriterSurvive(t *testing.T) {
 	t.Parallel()
 	c := qt.New(t)
-	parsed, err := liveness.Parse("rollcall1 colour=blue pid=12 jail=7%20x start=5 empty=")
+	parsed, err := liveness.Parse(checked("rollcall1 colour=blue pid=12 jail=7%20x start=5 empty="))
 	c.Assert(err, qt.IsNil)
 	c.Check(parsed.PID, qt.Equals, 12)
 	c.Check(parsed.Start, qt.Equals, uint64(5))
 	parsed.Start = 6
-	c.Check(parsed.String(), qt.Equals, "rollcall1 pid=12 start=6 colour=blue jail=7%20x empty=")
+	c.Check(parsed.String(), qt.Equals, checked("rollcall1 pid=12 start=6 colour=blue jail=7%20x empty="))
 
 	again, err := liveness.Parse(parsed.String())
 	c.Assert(err, qt.IsNil)

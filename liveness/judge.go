@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/rollcall-go/rollcall/bootid"
@@ -17,7 +18,8 @@ import (
 type scope struct {
 	boot      bootid.ID
 	namespace Namespace
-	exclusive bool // Options.ExclusiveNamespace
+	// exclusive and sameMachine are those of Options.
+	exclusive, sameMachine bool
 	// foreignBoot says that boot was read in a view whose machine is not
 	// known, and that may be another than that of the record.
 	foreignBoot bool
@@ -28,11 +30,41 @@ type scope struct {
 	liveEnviron bool
 	// startSlack is how far two readings of a start stamp may lie apart.
 	startSlack uint64
+	// highestPID is the highest number that the system gives to a process.
+	highestPID int
+	// lastBoot is how the boot that was compared last relates to boot; nil
+	// remembers none. Many records are of one boot.
+	lastBoot *atomic.Pointer[comparedBoot]
 }
 
-// initialPIDNamespace is the number of the PID namespace in which Linux boots,
-// the same in every boot (PROC_PID_INIT_INO, include/linux/proc_ns.h).
-const initialPIDNamespace = 4026531836
+type comparedBoot struct {
+	boot     bootid.ID
+	relation bootid.Relation
+	err      error
+}
+
+// compareBoot relates a recorded boot to that of the view.
+func (s *scope) compareBoot(boot bootid.ID) (bootid.Relation, error) {
+	if s.lastBoot != nil {
+		if last := s.lastBoot.Load(); last != nil && last.boot == boot {
+			return last.relation, last.err
+		}
+	}
+	compared := &comparedBoot{boot: boot}
+	if s.sameMachine {
+		boot.Machine = "" // counts as this one
+	}
+	switch compared.relation = boot.Compare(s.boot); {
+	case !compared.boot.Valid():
+		compared.err = fmt.Errorf("%w: boot %q: %w", ErrInvalid, compared.boot.String(), bootid.ErrInvalid)
+	case compared.relation == bootid.OtherBoot && s.foreignBoot && boot.Machine != "":
+		compared.relation = bootid.Incomparable
+	}
+	if s.lastBoot != nil {
+		s.lastBoot.Store(compared)
+	}
+	return compared.relation, compared.err
+}
 
 // judge decides what can be decided without a look at the PID. sameBoot says
 // whether an equal Start, and Unique, of the record mean anything here.
@@ -43,38 +75,27 @@ func (s *scope) judge(id *Identity) (verdict Verdict, sameBoot, decided bool) {
 	if err := id.validate(); err != nil {
 		return unreadable(err), false, true
 	}
-	relation := id.Boot.Compare(s.boot)
-	if relation == bootid.OtherMachine {
-		return Verdict{Reason: OtherMachine}, false, true
-	}
-	if relation == bootid.OtherBoot && s.doubtsBoot(id) {
-		relation = bootid.Incomparable
-	}
-	namespace := id.Namespace.relate(s.namespace, relation == bootid.SameBoot)
+	relation, err := s.compareBoot(id.Boot)
 	switch {
-	case relation == bootid.OtherBoot && (namespace != otherNamespace || s.exclusive):
+	case err != nil:
+		return unreadable(err), false, true
+	case relation == bootid.OtherMachine:
+		return Verdict{Reason: OtherMachine}, false, true
+	case relation == bootid.OtherBoot:
 		return Verdict{State: Dead, Reason: Rebooted}, false, true
+	case id.PID > s.highestPID:
+		return Verdict{State: Dead, Reason: NoProcess}, false, true
+	}
+	sameBoot = relation == bootid.SameBoot
+	switch namespace := id.Namespace.relate(s.namespace, sameBoot); {
 	case namespace == otherNamespace && s.namespace.PID == 0:
 		return unreadable(errNoNamespace), false, true
 	case namespace == goneNamespace, namespace == otherNamespace && s.exclusive:
 		return Verdict{State: Dead, Reason: OtherNamespace}, false, true
 	case namespace == otherNamespace:
-		// Includes an unequal boot ID that was read in another namespace: a
-		// container can have been given a boot ID of its own, so that proves
-		// no reboot.
 		return Verdict{Reason: OtherNamespace}, false, true
 	}
-	return Verdict{}, relation == bootid.SameBoot, false
-}
-
-// doubtsBoot reports whether an unequal boot ID may be one of two that are seen
-// in the same boot. A container can have been given one of its own, which a
-// program in it that has another procfs does not see; a PID namespace that is
-// the same in every respect, and is not the one that each boot has, tells so.
-func (s *scope) doubtsBoot(id *Identity) bool {
-	inner := id.Namespace.PID != 0 && id.Namespace.PID != initialPIDNamespace
-	return s.foreignBoot && id.Boot.Machine != "" ||
-		inner && id.Namespace == s.namespace && id.Namespace.InitStart != 0
+	return Verdict{}, sameBoot, false
 }
 
 var errNoNamespace = errors.New("the PID namespace to compare with could not be read")
@@ -87,111 +108,121 @@ const (
 	goneNamespace // another one, and proven to exist no more
 )
 
-// relate compares the recorded namespace with that of now. A namespace that
+// relate compares the recorded PID namespace with that of now. A namespace that
 // was not recorded counts as this one.
 //
-// Two namespaces that exist at the same time never share an inode number. So
-// a record that has our number is either ours, or of a namespace that is gone
-// together with its processes; a PID that nobody has is dead in both cases.
+// Within a boot the kernel's ID decides. Two namespaces that exist at the same
+// time never share an inode number. So a record that has our number is either
+// ours, or of a namespace that is gone together with its processes, which the ID
+// or the start of PID 1 may tell. A PID that nobody has is dead in both cases.
 func (n Namespace) relate(now Namespace, sameBoot bool) namespaceRelation {
+	known := n.PIDUnique != 0 && now.PIDUnique != 0
 	switch {
-	case n.PID == 0:
+	case n.PID == 0, sameBoot && known && n.PIDUnique == now.PIDUnique:
 		return sameNamespace
 	case n.PID != now.PID:
 		return otherNamespace
-	case !sameBoot:
+	case known && n.PIDUnique != now.PIDUnique:
+		return goneNamespace
+	case known || n.InitStart == 0 || now.InitStart == 0 || n.InitStart == now.InitStart:
 		return sameNamespace
-	case n.PIDUnique != 0 && now.PIDUnique != 0:
-		if n.PIDUnique != now.PIDUnique {
-			return goneNamespace
-		}
-	case n.InitStart != 0 && now.InitStart != 0 && n.Time != 0 && n.Time == now.Time:
-		if n.InitStart != now.InitStart {
-			return goneNamespace
-		}
+	case n.sameClock(now):
+		return goneNamespace
+	default:
+		return sameNamespace
 	}
-	return sameNamespace
 }
 
-// judgeStart compares start stamps. They count from another zero in another time
-// namespace; where that of the record is not known, equal stamps decide and
-// unequal ones do not.
-func (s *scope) judgeStart(id *Identity, start uint64) (same, decided bool) {
-	if id.Start == 0 || start == 0 {
-		return false, false
-	}
-	same = max(id.Start, start)-min(id.Start, start) <= s.startSlack
-	return same, id.Namespace.Time == s.namespace.Time || id.Namespace.Time == 0 && same
-}
+// The numbers of the namespaces in which Linux boots are the same in every boot
+// (PROC_PID_INIT_INO and PROC_TIME_INIT_INO, include/linux/proc_ns.h).
+const (
+	initialPIDNamespace  = 4026531836
+	initialTimeNamespace = 4026531834
+)
 
-// judgeMarker looks for the variable in an environment block: entries of
-// NAME=value, each ended by a NUL. An entry with the recorded value is proof
-// of the same process; a well-formed block without it is proof of another one.
-// An empty or garbled block decides nothing: a process may overwrite it. Nor
-// does a marker with a NUL, which no environment can have held.
-func judgeMarker(environ []byte, variable, marker string) (same, decided bool) {
-	if len(environ) == 0 || environ[len(environ)-1] != 0 || strings.IndexByte(marker, 0) >= 0 {
-		return false, false
-	}
-	for entry := range bytes.SplitSeq(environ[:len(environ)-1], []byte{0}) {
-		equals := bytes.IndexByte(entry, '=')
-		if equals <= 0 {
-			return false, false
-		}
-		if string(entry[:equals]) == variable && string(entry[equals+1:]) == marker {
-			same = true
-		}
-	}
-	return same, true
-}
-
-// windowTolerance is how far a start may lie outside NotBefore and NotAfter.
-// Recorders round to whole seconds, and the conversion of a start stamp to
-// wall time is good to a clock tick at best.
-const windowTolerance = 2 * time.Second
-
-// judgeWindow holds the wall time at which the PID's holder started against
-// the bounds of the record. boot is the wall time at which this boot began.
-//
-// NotAfter alone can prove the same process: whoever has the PID now and had
-// it at a time when the recorded process had it, is that process. NotBefore
-// alone can only rule out a holder that is too old. boot only says why a start
-// is too late: in a time namespace it may lie after the start of a process
-// from outside.
-func judgeWindow(id *Identity, boot, start time.Time) (verdict Verdict, decided bool) {
-	tooLate := !id.NotAfter.IsZero() && start.After(id.NotAfter.Add(windowTolerance))
+// sameClock reports whether start stamps that were read in n and now count from
+// one zero. The inode number of a time namespace that is gone is given to a new
+// one soon, so an equal number counts only for the first one, which is never
+// gone, or where PID 1 of the same PID namespace shows the same start in both.
+func (n Namespace) sameClock(now Namespace) bool {
 	switch {
-	case tooLate && boot.After(id.NotAfter.Add(windowTolerance)):
-		return Verdict{State: Dead, Reason: Rebooted}, true
-	case tooLate, !id.NotBefore.IsZero() && start.Before(id.NotBefore.Add(-windowTolerance)):
-		return Verdict{State: Dead, Reason: PIDReused}, true
-	case !id.NotAfter.IsZero():
-		return Verdict{State: Alive, Reason: SameProcess}, true
+	case n.TimeUnique != 0 && now.TimeUnique != 0:
+		return n.TimeUnique == now.TimeUnique
+	case n.Time != now.Time:
+		return false
+	case n.Time == 0 || n.Time == initialTimeNamespace:
+		return true
+	default:
+		return n.PID == now.PID && n.InitStart != 0 && n.InitStart == now.InitStart
 	}
-	return Verdict{}, false
+}
+
+// holder is the process that has a PID, as far as it was looked at. Start and
+// unique are those of Identity, 0 where the system gives none.
+type holder struct {
+	start, unique uint64
+	exited        bool
+}
+
+// agreement is what the numbers of a record and of a process say together.
+type agreement uint8
+
+const (
+	silent agreement = iota // none of them can be compared
+	agrees
+	differs
+)
+
+// compare holds Unique and Start against the process that has the PID. One
+// number that differs is enough: whatever both sides have must agree.
+func (s *scope) compare(id *Identity, holder holder) agreement {
+	found := silent
+	if id.Unique != 0 && holder.unique != 0 {
+		if id.Unique != holder.unique {
+			return differs
+		}
+		found = agrees
+	}
+	if id.Start == 0 || holder.start == 0 {
+		return found
+	}
+	same := max(id.Start, holder.start)-min(id.Start, holder.start) <= s.startSlack
+	switch sameClock := id.Namespace.sameClock(s.namespace); {
+	case same && (sameClock || id.Namespace.Time == 0): // where no clock is on record, too
+		return agrees
+	case !same && sameClock:
+		return differs
+	default:
+		return found
+	}
 }
 
 // evidence is what a system reads of the process that has a PID, if asked.
 type evidence interface {
 	// readEnviron returns the process's environment block.
 	readEnviron(pid int) ([]byte, error)
-	// wallStart tells in wall time when this boot began, and a process with
-	// the given start stamp.
-	wallStart(stamp uint64) (boot, start time.Time, err error)
+	// wallStart tells in wall time when a process with the given start stamp
+	// started.
+	wallStart(stamp uint64) (wallStart, error)
 	// gone judges a PID that may have lost its process by now.
 	gone(pid int) (Verdict, bool)
 }
 
-// judgeHolder judges a record against the process that has its PID, by the
-// evidence from the start stamp down.
-func (s *scope) judgeHolder(id *Identity, sameBoot bool, start uint64, exited bool, from evidence) Verdict {
+// wallStart is the start of a process, and of the boot, by the wall clock of now.
+type wallStart struct{ boot, process, now time.Time }
+
+// judgeHolder judges a record against the process that has its PID.
+func (s *scope) judgeHolder(id *Identity, sameBoot bool, holder holder, from evidence) Verdict {
+	numbers := s.compare(id, holder)
+	switch {
 	// If the recorded process lives, and on this machine, then so does its boot, and
-	// its stamp is what it was: an unequal one is proof even where the boots cannot
-	// be compared.
-	if same, decided := s.judgeStart(id, start); decided && (sameBoot || !same && !s.foreignBoot) {
-		return verdictOf(same, exited)
-	}
-	if exited {
+	// its numbers are what they were: an unequal one is proof even where the boots
+	// cannot be compared.
+	case numbers == differs && (sameBoot || !s.foreignBoot):
+		return Verdict{State: Dead, Reason: PIDReused}
+	case numbers == agrees && sameBoot:
+		return verdictOf(holder.exited)
+	case holder.exited:
 		// The recorded process is this one or has lost its PID: dead anyhow.
 		return Verdict{State: Dead, Reason: Zombie}
 	}
@@ -199,8 +230,14 @@ func (s *scope) judgeHolder(id *Identity, sameBoot bool, start uint64, exited bo
 	if id.Marker != "" {
 		environ, err := from.readEnviron(id.PID)
 		if err == nil {
-			if same, decided := judgeMarker(environ, s.markerVariable, id.Marker); decided && (same || !s.liveEnviron) {
-				return verdictOf(same, false)
+			// A process that executes a program with another environment loses
+			// its marker, and keeps its numbers.
+			present, wellFormed := lookForMarker(environ, s.markerVariable, id.Marker)
+			switch {
+			case present:
+				return verdictOf(false)
+			case wellFormed && !s.liveEnviron && id.Start == 0 && id.Unique == 0:
+				return Verdict{State: Dead, Reason: PIDReused}
 			}
 		} else if verdict, gone := from.gone(id.PID); gone {
 			return verdict
@@ -208,9 +245,10 @@ func (s *scope) judgeHolder(id *Identity, sameBoot bool, start uint64, exited bo
 		cause = err
 	}
 	if !id.NotBefore.IsZero() || !id.NotAfter.IsZero() {
-		boot, began, err := from.wallStart(start)
+		began, err := from.wallStart(holder.start)
 		if err == nil {
-			if verdict, decided := judgeWindow(id, boot, began); decided {
+			verdict, decided := judgeWindow(id, began)
+			if decided && (verdict.State == Alive || numbers != agrees) {
 				return verdict
 			}
 		}
@@ -222,16 +260,87 @@ func (s *scope) judgeHolder(id *Identity, sameBoot bool, start uint64, exited bo
 	return Verdict{Reason: NoEvidence}
 }
 
-// verdictOf turns an answer about a PID's holder into a verdict.
-func verdictOf(same, exited bool) Verdict {
-	switch {
-	case !same:
-		return Verdict{State: Dead, Reason: PIDReused}
-	case exited:
-		return Verdict{State: Dead, Reason: Zombie}
-	default:
-		return Verdict{State: Alive, Reason: SameProcess}
+// lookForMarker looks for the variable in an environment block: entries of
+// NAME=value, each ended by a NUL. An entry with the recorded value is proof of
+// the same process, whatever else stands there. A well-formed block without it
+// can be proof of another one; an empty or garbled block decides nothing, because
+// a process may overwrite it. Nor does a marker with a NUL, which no environment
+// can have held.
+func lookForMarker(environ []byte, variable, marker string) (present, wellFormed bool) {
+	if len(environ) == 0 || strings.IndexByte(marker, 0) >= 0 {
+		return false, false
 	}
+	wellFormed = environ[len(environ)-1] == 0
+	for entry := range terminated(environ) {
+		name, value, ok := bytes.Cut(entry, []byte("="))
+		if !ok || len(name) == 0 {
+			wellFormed = false
+		}
+		if ok && string(name) == variable && string(value) == marker {
+			return true, wellFormed
+		}
+	}
+	return false, wellFormed
+}
+
+// terminated yields the entries of an environment block that a NUL ends. What
+// stands after the last one may have been cut short.
+func terminated(environ []byte) func(yield func(entry []byte) bool) {
+	return func(yield func([]byte) bool) {
+		for {
+			entry, rest, ok := bytes.Cut(environ, []byte{0})
+			if !ok || !yield(entry) {
+				return
+			}
+			environ = rest
+		}
+	}
+}
+
+// windowTolerance is how far a start may lie outside NotBefore and NotAfter.
+// Recorders round to whole seconds, and the conversion of a start stamp to
+// wall time is good to a clock tick at best.
+const windowTolerance = 2 * time.Second
+
+// judgeWindow holds the wall time at which the PID's holder started against
+// the bounds of the record.
+//
+// NotAfter alone can prove the same process: whoever has the PID now and had
+// it at a time when the recorded process had it, is that process. NotBefore
+// alone can only rule out a holder that is too old. Bounds that cannot be right,
+// because they lie in the future, exclude each other, or end before the boot in
+// which the record says that the process ran, were written by a clock that was
+// set since: they prove nothing. The start of the boot only says why a start is
+// too late: in a time namespace it may lie after the start of a process from
+// outside.
+func judgeWindow(id *Identity, began wallStart) (verdict Verdict, decided bool) {
+	earliest, latest := id.NotBefore.Add(-windowTolerance), id.NotAfter.Add(windowTolerance)
+	lower, upper := !id.NotBefore.IsZero(), !id.NotAfter.IsZero()
+	inFuture := began.now.Add(windowTolerance)
+	switch {
+	case lower && id.NotBefore.After(inFuture), upper && id.NotAfter.After(inFuture),
+		lower && upper && id.NotBefore.After(latest),
+		upper && id.Boot.Boot != "" && began.boot.After(latest):
+		return Verdict{}, false
+	}
+	tooLate := upper && began.process.After(latest)
+	switch {
+	case tooLate && began.boot.After(latest):
+		return Verdict{State: Dead, Reason: Rebooted}, true
+	case tooLate, lower && began.process.Before(earliest):
+		return Verdict{State: Dead, Reason: PIDReused}, true
+	case upper:
+		return Verdict{State: Alive, Reason: SameProcess}, true
+	}
+	return Verdict{}, false
+}
+
+// verdictOf is the verdict on the recorded process.
+func verdictOf(exited bool) Verdict {
+	if exited {
+		return Verdict{State: Dead, Reason: Zombie}
+	}
+	return Verdict{State: Alive, Reason: SameProcess}
 }
 
 var errNobody = errors.New("no process has its PID")

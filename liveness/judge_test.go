@@ -1,6 +1,7 @@
 package liveness_test
 
 import (
+	"errors"
 	"math"
 	"strings"
 	"testing"
@@ -16,7 +17,7 @@ import (
 var here = liveness.Identity{
 	PID:       1,
 	Boot:      bootid.ID{Machine: machineA, Boot: boot1, Quality: bootid.Native},
-	Namespace: liveness.Namespace{PID: 4026531836, PIDUnique: 10, InitStart: 24, Time: 200},
+	Namespace: liveness.Namespace{PID: 4026531836, PIDUnique: 10, InitStart: 24, Time: 4026531834},
 }
 
 // with returns a copy of here, changed.
@@ -37,6 +38,8 @@ func TestWhatIsDecidedWithoutALookAtThePID(t *testing.T) {
 		gone        = "dead: it was recorded in another PID namespace"
 		machine     = "unknown: it was recorded on another machine"
 		none        = "unknown: nothing recorded tells whose PID it is now"
+		nobody      = "dead: no process has its PID"
+		badBoot     = "invalid boot"
 		impossible  = "unknown: the evidence could not be read (invalid identity: PID -7)"
 		noNamespace = "unknown: the evidence could not be read (the PID namespace to compare with could not be read)"
 	)
@@ -57,17 +60,42 @@ func TestWhatIsDecidedWithoutALookAtThePID(t *testing.T) {
 		{"another boot, machine not recorded", with(func(id *liveness.Identity) { id.Boot = otherBoot; id.Boot.Machine = "" }), rebooted, rebooted},
 		{"another boot, namespace not recorded", liveness.Identity{PID: 1, Boot: otherBoot}, rebooted, rebooted},
 		{"another boot, another start of init", with(func(id *liveness.Identity) { id.Boot = otherBoot; id.Namespace.InitStart = 25 }), rebooted, rebooted},
-		{"another boot ID, seen in another namespace", with(func(id *liveness.Identity) { id.Boot = otherBoot; id.Namespace.PID = 101 }), elsewhere, rebooted},
+		{"another boot ID, seen in another namespace", with(func(id *liveness.Identity) { id.Boot = otherBoot; id.Namespace.PID = 101 }), rebooted, rebooted},
+		{"another boot, in another namespace, machine not recorded", with(func(id *liveness.Identity) { id.Boot = otherBoot; id.Boot.Machine = ""; id.Namespace.PID = 101 }), rebooted, rebooted},
+		{"a boot ID that a container was given", with(func(id *liveness.Identity) { id.Boot = otherBoot; id.Boot.Quality = bootid.Given }), noStamps, noStamps},
+		{"a boot ID that a container was given, namespace without PID 1", with(func(id *liveness.Identity) {
+			id.Boot = otherBoot
+			id.Boot.Quality, id.Namespace.InitStart = bootid.Given, 0
+		}), noStamps, noStamps},
+		{"a boot ID that another container was given", with(func(id *liveness.Identity) {
+			id.Boot = otherBoot
+			id.Boot.Quality, id.Namespace.PID = bootid.Given, 101
+		}), elsewhere, gone},
 		{"boot not recorded", with(func(id *liveness.Identity) { id.Boot = bootid.ID{} }), noStamps, noStamps},
-		{"boot not recorded, namespace's number given to another", with(func(id *liveness.Identity) { id.Boot = bootid.ID{}; id.Namespace.PIDUnique = 11 }), noStamps, noStamps},
+		{"boot not recorded, namespace's number given to another", with(func(id *liveness.Identity) { id.Boot = bootid.ID{}; id.Namespace.PIDUnique = 11 }), gone, gone},
+		{"boot not recorded, another start of init", with(func(id *liveness.Identity) {
+			id.Boot = bootid.ID{}
+			id.Namespace.PIDUnique, id.Namespace.InitStart = 0, 25
+		}), gone, gone},
+		{"boot not recorded, another namespace of equal ID", with(func(id *liveness.Identity) { id.Boot = bootid.ID{}; id.Namespace.PID = 101 }), elsewhere, gone},
+		{"boot without dashes", with(func(id *liveness.Identity) { id.Boot.Boot = strings.ReplaceAll(boot1, "-", "") }), badBoot, badBoot},
+		{"another boot in upper case", with(func(id *liveness.Identity) { id.Boot.Boot = strings.ToUpper(boot2) }), badBoot, badBoot},
+		{"boot without quality", with(func(id *liveness.Identity) { id.Boot.Quality = 0 }), badBoot, badBoot},
+		{"a PID that nobody can have", with(func(id *liveness.Identity) { id.PID = 1<<22 + 1 }), nobody, nobody},
+		{"a PID that nobody can have, in another namespace", with(func(id *liveness.Identity) { id.PID, id.Namespace.PID = 99999999, 101 }), nobody, nobody},
+		{"a PID that nobody can have, of another machine and boot", with(func(id *liveness.Identity) { id.PID, id.Boot = 99999999, otherBoot; id.Boot.Machine = machineB }), machine, machine},
+
 		{"derived boot that differs", with(func(id *liveness.Identity) { id.Boot.Quality = bootid.Derived }), noStamps, noStamps},
 
-		{"another machine", with(func(id *liveness.Identity) { id.Boot.Machine = machineB }), machine, machine},
+		{"another machine ID, this boot", with(func(id *liveness.Identity) { id.Boot.Machine = machineB }), undecided, undecided},
+		{"another machine, boot unreadable", with(func(id *liveness.Identity) { id.Boot = bootid.ID{Machine: machineB} }), machine, machine},
 		{"another machine and boot", with(func(id *liveness.Identity) { id.Boot = otherBoot; id.Boot.Machine = machineB }), machine, machine},
 
-		{"another namespace", with(func(id *liveness.Identity) { id.Namespace.PID = 101 }), elsewhere, gone},
+		{"another namespace", with(func(id *liveness.Identity) { id.Namespace.PID, id.Namespace.PIDUnique = 101, 11 }), elsewhere, gone},
+		{"another namespace, no ID of it", with(func(id *liveness.Identity) { id.Namespace.PID, id.Namespace.PIDUnique = 101, 0 }), elsewhere, gone},
 		{"namespace not recorded", with(func(id *liveness.Identity) { id.Namespace = liveness.Namespace{} }), undecided, undecided},
 		{"namespace's number given to another", with(func(id *liveness.Identity) { id.Namespace.PIDUnique = 11 }), gone, gone},
+		{"equal ID of the namespace, another number", with(func(id *liveness.Identity) { id.Namespace.PID = 101 }), undecided, undecided},
 		{"equal ID of the namespace, another start of init", with(func(id *liveness.Identity) { id.Namespace.InitStart = 25 }), undecided, undecided},
 		{"no ID of the namespace, equal start of init", with(func(id *liveness.Identity) { id.Namespace.PIDUnique = 0 }), undecided, undecided},
 		{"no ID of the namespace, another start of init", with(func(id *liveness.Identity) { id.Namespace.PIDUnique, id.Namespace.InitStart = 0, 25 }), gone, gone},
@@ -75,7 +103,7 @@ func TestWhatIsDecidedWithoutALookAtThePID(t *testing.T) {
 			id.Namespace = liveness.Namespace{PID: 4026531836, InitStart: 25, Time: 201}
 		}), undecided, undecided},
 		{"the same, time namespace not recorded", with(func(id *liveness.Identity) { id.Namespace = liveness.Namespace{PID: 4026531836, InitStart: 25} }), undecided, undecided},
-		{"start of init not recorded", with(func(id *liveness.Identity) { id.Namespace = liveness.Namespace{PID: 4026531836, Time: 200} }), undecided, undecided},
+		{"start of init not recorded", with(func(id *liveness.Identity) { id.Namespace = liveness.Namespace{PID: 4026531836, Time: 4026531834} }), undecided, undecided},
 	} {
 		for _, exclusive := range []bool{false, true} {
 			name, want := test.name, test.shared
@@ -83,7 +111,7 @@ func TestWhatIsDecidedWithoutALookAtThePID(t *testing.T) {
 				name, want = name+", exclusive", test.exclusive
 			}
 			c.Run(name, func(c *qt.C) {
-				scope := liveness.NewScope(here, exclusive)
+				scope := liveness.NewScope(here, liveness.Options{ExclusiveNamespace: exclusive})
 				verdict, sameBoot, decided := scope.Judge(test.id)
 				got := verdict.String()
 				switch {
@@ -91,39 +119,17 @@ func TestWhatIsDecidedWithoutALookAtThePID(t *testing.T) {
 					got = undecided
 				case !decided:
 					got = noStamps
+				case errors.Is(verdict.Err, bootid.ErrInvalid) && errors.Is(verdict.Err, liveness.ErrInvalid) && verdict.State == liveness.Unknown:
+					got = badBoot
 				}
 				c.Check(got, qt.Equals, want)
 			})
 		}
 	}
 
-	// In a container the boot ID may be one that it was given, and another one
-	// where that is not seen.
-	inner := with(func(id *liveness.Identity) { id.Namespace.PID = 100 })
-	for _, test := range []struct {
-		name      string
-		namespace liveness.Namespace
-		want      liveness.Verdict
-	}{
-		{"the very same namespace", inner.Namespace, liveness.Verdict{}},
-		{"one that started at another time", liveness.Namespace{PID: 100, PIDUnique: 10, InitStart: 25, Time: 200}, liveness.Verdict{State: liveness.Dead, Reason: liveness.Rebooted}},
-		{"one with another ID", liveness.Namespace{PID: 100, PIDUnique: 11, InitStart: 24, Time: 200}, liveness.Verdict{State: liveness.Dead, Reason: liveness.Rebooted}},
-		{"the one that each boot has", here.Namespace, liveness.Verdict{Reason: liveness.OtherNamespace}},
-	} {
-		c.Run("another boot ID, in "+test.name, func(c *qt.C) {
-			scope := liveness.NewScope(inner, false)
-			id := inner
-			id.Boot, id.Namespace = otherBoot, test.namespace
-			verdict, sameBoot, decided := scope.Judge(id)
-			c.Check(verdict, qt.Equals, test.want)
-			c.Check(sameBoot, qt.IsFalse)
-			c.Check(decided, qt.Equals, test.want != liveness.Verdict{})
-		})
-	}
-
 	unreadable := with(func(id *liveness.Identity) { id.Namespace = liveness.Namespace{} })
 	for _, exclusive := range []bool{false, true} {
-		scope := liveness.NewScope(unreadable, exclusive)
+		scope := liveness.NewScope(unreadable, liveness.Options{ExclusiveNamespace: exclusive})
 		verdict, _, decided := scope.Judge(here)
 		c.Check(decided, qt.IsTrue)
 		c.Check(verdict.String(), qt.Equals, noNamespace)
@@ -133,7 +139,7 @@ func TestWhatIsDecidedWithoutALookAtThePID(t *testing.T) {
 func TestUnreadableBootProvesNothing(t *testing.T) {
 	t.Parallel()
 	c := qt.New(t)
-	scope := liveness.NewScope(with(func(id *liveness.Identity) { id.Boot.Boot, id.Boot.Quality = "", 0 }), true)
+	scope := liveness.NewScope(with(func(id *liveness.Identity) { id.Boot.Boot, id.Boot.Quality = "", 0 }), liveness.Options{ExclusiveNamespace: true})
 	for _, id := range []liveness.Identity{here, with(func(id *liveness.Identity) { id.Boot = bootid.ID{} })} {
 		_, sameBoot, decided := scope.Judge(id)
 		c.Check(decided, qt.IsFalse)
@@ -141,37 +147,79 @@ func TestUnreadableBootProvesNothing(t *testing.T) {
 	}
 }
 
-func TestStartStamps(t *testing.T) {
+// A host that knows better than the machine ID says so.
+func TestRecordsThatAreSaidToBeOfThisMachineAreOfAnEarlierBoot(t *testing.T) {
 	t.Parallel()
 	c := qt.New(t)
+	scope := liveness.NewScope(here, liveness.Options{SameMachine: true})
 	for _, test := range []struct {
-		name          string
-		recorded, now uint64
-		timeRecorded  uint64
-		timeNow       uint64
-		same, decided bool
+		name string
+		boot bootid.ID
+		want string
 	}{
-		{"equal", 5, 5, 200, 200, true, true},
-		{"unequal", 5, 6, 200, 200, false, true},
-		{"not recorded", 0, 5, 200, 200, false, false},
-		{"not readable", 5, 0, 200, 200, false, false},
-		{"neither", 0, 0, 200, 200, false, false},
-		{"equal, other time namespace", 5, 5, 201, 200, true, false},
-		{"unequal, other time namespace", 5, 6, 201, 200, false, false},
-		{"equal, time namespace not recorded", 5, 5, 0, 200, true, true},
-		{"unequal, time namespace not recorded", 5, 6, 0, 200, false, false},
-		{"equal, time namespace not readable", 5, 5, 200, 0, true, false},
-		{"unequal, time namespace not readable", 5, 6, 200, 0, false, false},
-		{"equal, kernel without time namespaces", 5, 5, 0, 0, true, true},
-		{"unequal, kernel without time namespaces", 5, 6, 0, 0, false, true},
+		{"another boot", bootid.ID{Machine: machineB, Boot: boot2, Quality: bootid.Native}, "dead: the machine has rebooted since"},
+		{"this boot", bootid.ID{Machine: machineB, Boot: boot1, Quality: bootid.Native}, "undecided"},
+		{"a boot that the container was given", bootid.ID{Machine: machineB, Boot: boot2, Quality: bootid.Given}, "undecided"},
+		{"a boot that could not be read", bootid.ID{Machine: machineB}, "undecided"},
+		{"a boot in another form", bootid.ID{Machine: machineB, Boot: strings.ToUpper(boot1), Quality: bootid.Native}, "unknown: the evidence could not be read (.*)"},
 	} {
 		c.Run(test.name, func(c *qt.C) {
-			id := liveness.Identity{PID: 1, Start: test.recorded, Namespace: liveness.Namespace{Time: test.timeRecorded}}
-			same, decided := liveness.JudgeStart(&id, liveness.Namespace{Time: test.timeNow}, test.now)
-			c.Check(decided, qt.Equals, test.decided)
+			verdict, _, decided := scope.Judge(with(func(id *liveness.Identity) { id.Boot = test.boot }))
+			got := "undecided"
 			if decided {
-				c.Check(same, qt.Equals, test.same)
+				got = verdict.String()
 			}
+			c.Check(got, qt.Matches, test.want)
+		})
+	}
+}
+
+// Whatever both sides have must agree.
+func TestNumbersOfAProcess(t *testing.T) {
+	t.Parallel()
+	c := qt.New(t)
+	const first, later = 4026531834, 200 // time namespaces
+	inside := liveness.Namespace{PID: 9, InitStart: 7, Time: later}
+	for _, test := range []struct {
+		name              string
+		recorded, now     liveness.Namespace
+		unique, uniqueNow uint64
+		start, startNow   uint64
+		want              string
+	}{
+		{"both equal", liveness.Namespace{Time: first}, liveness.Namespace{Time: first}, 3, 3, 5, 5, "agrees"},
+		{"unique equal, start not", liveness.Namespace{Time: first}, liveness.Namespace{Time: first}, 3, 3, 5, 6, "differs"},
+		{"start equal, unique not", liveness.Namespace{Time: first}, liveness.Namespace{Time: first}, 3, 4, 5, 5, "differs"},
+		{"unique alone, equal", liveness.Namespace{Time: first}, liveness.Namespace{Time: first}, 3, 3, 0, 5, "agrees"},
+		{"unique alone, start not readable", liveness.Namespace{Time: first}, liveness.Namespace{Time: first}, 3, 3, 5, 0, "agrees"},
+		{"unique alone, unequal", liveness.Namespace{Time: first}, liveness.Namespace{Time: first}, 3, 4, 0, 5, "differs"},
+		{"start alone, equal", liveness.Namespace{Time: first}, liveness.Namespace{Time: first}, 0, 3, 5, 5, "agrees"},
+		{"start alone, unequal", liveness.Namespace{Time: first}, liveness.Namespace{Time: first}, 3, 0, 5, 6, "differs"},
+		{"nothing recorded", liveness.Namespace{Time: first}, liveness.Namespace{Time: first}, 0, 3, 0, 5, ""},
+		{"nothing readable", liveness.Namespace{Time: first}, liveness.Namespace{Time: first}, 3, 0, 5, 0, ""},
+		{"unique equal, another time namespace", liveness.Namespace{Time: later}, liveness.Namespace{Time: first}, 3, 3, 5, 6, "agrees"},
+		{"start equal, another time namespace", liveness.Namespace{Time: later}, liveness.Namespace{Time: first}, 0, 3, 5, 5, ""},
+		{"start unequal, another time namespace", liveness.Namespace{Time: later}, liveness.Namespace{Time: first}, 0, 3, 5, 6, ""},
+		{"start equal, a time namespace whose number may be given again", liveness.Namespace{Time: later}, liveness.Namespace{Time: later}, 0, 0, 5, 5, ""},
+		{"start unequal, a time namespace whose number may be given again", liveness.Namespace{Time: later}, liveness.Namespace{Time: later}, 0, 0, 5, 6, ""},
+		{"unique equal, start not, a time namespace whose number may be given again", liveness.Namespace{Time: later}, liveness.Namespace{Time: later}, 3, 3, 5, 6, "agrees"},
+		{"start equal, time namespace of one ID", liveness.Namespace{Time: later, TimeUnique: 8}, liveness.Namespace{Time: later, TimeUnique: 8}, 0, 0, 5, 5, "agrees"},
+		{"start unequal, time namespace of one ID", liveness.Namespace{Time: later, TimeUnique: 8}, liveness.Namespace{Time: later, TimeUnique: 8}, 0, 0, 5, 6, "differs"},
+		{"start unequal, time namespace of another ID", liveness.Namespace{Time: later, TimeUnique: 8}, liveness.Namespace{Time: later, TimeUnique: 9}, 0, 0, 5, 6, ""},
+		{"start unequal, PID 1 shows one clock", inside, inside, 0, 0, 5, 6, "differs"},
+		{"start equal, PID 1 shows one clock", inside, inside, 0, 0, 5, 5, "agrees"},
+		{"start unequal, PID 1 shows another clock", inside, liveness.Namespace{PID: 9, InitStart: 8, Time: later}, 0, 0, 5, 6, ""},
+		{"start unequal, PID 1 of another namespace shows the same", inside, liveness.Namespace{PID: 8, InitStart: 7, Time: later}, 0, 0, 5, 6, ""},
+		{"equal, time namespace not recorded", liveness.Namespace{}, liveness.Namespace{Time: first}, 0, 0, 5, 5, "agrees"},
+		{"unequal, time namespace not recorded", liveness.Namespace{}, liveness.Namespace{Time: first}, 0, 0, 5, 6, ""},
+		{"equal, time namespace not readable", liveness.Namespace{Time: first}, liveness.Namespace{}, 0, 0, 5, 5, ""},
+		{"unequal, time namespace not readable", liveness.Namespace{Time: first}, liveness.Namespace{}, 0, 0, 5, 6, ""},
+		{"equal, kernel without time namespaces", liveness.Namespace{}, liveness.Namespace{}, 0, 0, 5, 5, "agrees"},
+		{"unequal, kernel without time namespaces", liveness.Namespace{}, liveness.Namespace{}, 0, 0, 5, 6, "differs"},
+	} {
+		c.Run(test.name, func(c *qt.C) {
+			id := liveness.Identity{PID: 1, Start: test.start, Unique: test.unique, Namespace: test.recorded}
+			c.Check(liveness.CompareNumbers(&id, test.now, test.uniqueNow, test.startNow), qt.Equals, test.want)
 		})
 	}
 }
@@ -180,9 +228,9 @@ func TestMarkers(t *testing.T) {
 	t.Parallel()
 	c := qt.New(t)
 	for _, test := range []struct {
-		name          string
-		environ       string
-		same, decided bool
+		name                string
+		environ             string
+		present, wellFormed bool
 	}{
 		{"planted", "M=abc\x00", true, true},
 		{"among others", "A=1\x00M=abc\x00B=2\x00", true, true},
@@ -196,19 +244,25 @@ func TestMarkers(t *testing.T) {
 		{"both values, as execve allows", "M=abd\x00M=abc\x00", true, true},
 		{"empty", "", false, false},
 		{"last entry cut", "A=1\x00M=abc", false, false},
+		{"last entry cut, after the marker", "M=abc\x00A=1", true, false},
 		{"entry without equals sign", "A=1\x00oops\x00", false, false},
+		{"entry without equals sign, and the marker", "oops\x00M=abc\x00", true, false},
+		{"empty entry, and the marker", "A=1\x00\x00M=abc\x00", true, false},
 		{"entry without name", "=1\x00", false, false},
+		{"entry without name, and the marker", "=1\x00M=abc\x00", true, false},
 		{"wiped", "\x00\x00\x00\x00", false, false},
 		{"title written over it", "worker: idle\x00\x00\x00B=2\x00", false, false},
 	} {
 		c.Run(test.name, func(c *qt.C) {
-			same, decided := liveness.JudgeMarker([]byte(test.environ), "M", "abc")
-			c.Check(decided, qt.Equals, test.decided)
-			c.Check(same, qt.Equals, test.same)
+			present, wellFormed := liveness.LookForMarker([]byte(test.environ), "M", "abc")
+			c.Check(present, qt.Equals, test.present)
+			if !present {
+				c.Check(wellFormed, qt.Equals, test.wellFormed)
+			}
 		})
 	}
-	_, decided := liveness.JudgeMarker([]byte("M=a\x00b=c\x00"), "M", "a\x00b=c")
-	c.Check(decided, qt.IsFalse, qt.Commentf("no environment holds a marker with a NUL"))
+	present, wellFormed := liveness.LookForMarker([]byte("M=a\x00b=c\x00"), "M", "a\x00b=c")
+	c.Check(present || wellFormed, qt.IsFalse, qt.Commentf("no environment holds a marker with a NUL"))
 }
 
 func TestWindowOfTheStart(t *testing.T) {
@@ -234,6 +288,12 @@ func TestWindowOfTheStart(t *testing.T) {
 		{"within the tolerance after", never, at(time.Hour), at(time.Hour + 2*time.Second), alive},
 		{"beyond the tolerance after", never, at(time.Hour), at(time.Hour + 2*time.Second + 1), reused},
 		{"row of an earlier boot", never, at(-time.Hour), at(time.Hour), rebooted},
+		{"a bound in the future, by a clock that was set back", never, at(5 * time.Hour), at(time.Hour), ""},
+		{"a bound within the tolerance in the future", never, at(4*time.Hour + 2*time.Second), at(time.Hour), alive},
+		{"a bound beyond the tolerance in the future", never, at(4*time.Hour + 2*time.Second + 1), at(time.Hour), ""},
+		{"a lower bound in the future", at(5 * time.Hour), never, at(time.Hour), ""},
+		{"a lower bound in the future, an upper one before", at(5 * time.Hour), at(2 * time.Hour), at(3 * time.Hour), ""},
+		{"bounds that exclude each other", at(3 * time.Hour), at(2 * time.Hour), at(time.Hour), ""},
 		{"row written within the tolerance before the boot", never, at(-2 * time.Second), at(time.Hour), reused},
 		{"row written beyond the tolerance before the boot", never, at(-2*time.Second - 1), at(time.Hour), rebooted},
 		{"process that seems older than the boot, as in a time namespace", never, at(-time.Hour), at(-2 * time.Hour), alive},
@@ -247,12 +307,39 @@ func TestWindowOfTheStart(t *testing.T) {
 	} {
 		c.Run(test.name, func(c *qt.C) {
 			id := liveness.Identity{PID: 1, NotBefore: test.notBefore, NotAfter: test.notAfter}
-			verdict, decided := liveness.JudgeWindow(&id, boot, test.start)
+			verdict, decided := liveness.JudgeWindow(&id, boot, test.start, at(4*time.Hour))
 			got := ""
 			if decided {
 				got = verdict.String()
 			}
 			c.Check(got, qt.Equals, test.want)
+		})
+	}
+}
+
+// A bound that ends before the boot in which the process ran was written by a
+// clock that was set since.
+func TestBoundBeforeTheRecordedBootProvesNothing(t *testing.T) {
+	t.Parallel()
+	c := qt.New(t)
+	boot := noon
+	for _, test := range []struct {
+		name     string
+		notAfter time.Time
+		decided  bool
+	}{
+		{"an hour before the boot", boot.Add(-time.Hour), false},
+		{"beyond the tolerance before the boot", boot.Add(-2*time.Second - 1), false},
+		{"within the tolerance before the boot", boot.Add(-2 * time.Second), true},
+		{"after the boot", boot.Add(time.Minute), true},
+	} {
+		c.Run(test.name, func(c *qt.C) {
+			id := with(func(id *liveness.Identity) { id.NotAfter = test.notAfter })
+			verdict, decided := liveness.JudgeWindow(&id, boot, boot.Add(time.Hour), boot.Add(2*time.Hour))
+			c.Check(decided, qt.Equals, test.decided)
+			if decided {
+				c.Check(verdict, qt.Equals, liveness.Verdict{State: liveness.Dead, Reason: liveness.PIDReused})
+			}
 		})
 	}
 }

@@ -164,7 +164,7 @@ type kqueuePin struct {
 	closed atomic.Bool
 }
 
-func newKqueuePin(k kernel, check func(*Identity) Verdict, id *Identity) (pin, error) {
+func newKqueuePin(k kernel, check func(*Identity) Verdict, id *Identity) (Hold, error) {
 	q := newKqueueMultiplexer(k, check)
 	r, err := q.add(id, 1)
 	if err != nil {
@@ -174,7 +174,7 @@ func newKqueuePin(k kernel, check func(*Identity) Verdict, id *Identity) (pin, e
 	return &kqueuePin{id: *id, kqueue: q, registered: r, turn: make(chan struct{}, 1)}, nil
 }
 
-func (p *kqueuePin) wait(ctx context.Context) error {
+func (p *kqueuePin) Wait(ctx context.Context) error {
 	if over, err := p.ended(); over || err != nil {
 		return err
 	}
@@ -246,7 +246,7 @@ func (p *kqueuePin) verify() error {
 	return err
 }
 
-func (p *kqueuePin) signal(sig os.Signal) error {
+func (p *kqueuePin) Signal(sig os.Signal) error {
 	if err := p.verify(); err != nil {
 		return err
 	}
@@ -255,7 +255,7 @@ func (p *kqueuePin) signal(sig os.Signal) error {
 
 // signalGroup signals the group by its number, which is the leader's while it
 // lives.
-func (p *kqueuePin) signalGroup(sig os.Signal) error {
+func (p *kqueuePin) SignalGroup(sig os.Signal) error {
 	own, ownErr := p.kqueue.kernel.group(0)
 	group, groupErr := p.kqueue.kernel.group(p.id.PID)
 	err := p.verify()
@@ -291,8 +291,8 @@ func (p *kqueuePin) lostGroup() error {
 
 // waitGroup waits for the leader, and then for nobody to have the number of the
 // group.
-func (p *kqueuePin) waitGroup(ctx context.Context) error {
-	if err := p.wait(ctx); err != nil {
+func (p *kqueuePin) WaitGroup(ctx context.Context) error {
+	if err := p.Wait(ctx); err != nil {
 		return err
 	}
 	for !errors.Is(p.lostGroup(), ErrNoProcess) {
@@ -305,7 +305,7 @@ func (p *kqueuePin) waitGroup(ctx context.Context) error {
 	return nil
 }
 
-func (p *kqueuePin) close() error {
+func (p *kqueuePin) Close() error {
 	if p.closed.Swap(true) {
 		return os.ErrClosed
 	}

@@ -17,12 +17,14 @@
 //
 // From strong to weak: the boot, the kernel's unique number of the process,
 // its start stamp, a marker planted in its environment, bounds on its start in
-// wall time. The strongest that the record and the system both have decides.
+// wall time.
 //
 //   - Proof of another boot of this machine is Dead, without a look at the PID.
-//   - A PID that no process has is Dead.
+//   - A PID that no process has, or that none can have, is Dead.
 //   - A PID that a process has proves nothing by itself: without evidence the
 //     verdict is Unknown.
+//   - What the record and the process both have must agree: one number that
+//     differs is another process, whatever the others say.
 //   - What cannot be read or compared is Unknown, never Dead.
 //
 // # Guarantees
@@ -56,7 +58,9 @@
 //     [Options.ExclusiveNamespace] is set.
 //   - Machines are told apart by their machine ID. Where records are shared by
 //     machines of which one has none, or which were cloned with theirs, the
-//     processes of the others look as if they were of an earlier boot.
+//     processes of the others look as if they were of an earlier boot. A
+//     sandbox with a kernel of its own, and a container with a boot ID of its
+//     own, are such machines.
 //   - A virtual machine restored from a snapshot carries boot ID, start stamps
 //     and unique numbers of the moment of the snapshot; its clones share them.
 //   - Markers are readable for the same user only, inherited by children, and
@@ -66,17 +70,19 @@
 //     DragonFly the start stamp is a wall time, which a clock set back can
 //     repeat in principle. PIDs of another Windows container may look like
 //     nobody's.
-//   - FreeBSD can hide processes so that they look like none, see [Sysctl].
+//   - FreeBSD can hide processes so that they look like none, see [System].
 //   - Where the boot ID is derived, see package bootid, two boots can have the same
 //     one: then an equal start stamp is proof only as far as it does not repeat.
 //   - NotBefore and NotAfter trust the wall clock.
 //   - hidepid hides other users' processes from /proc. They are still told
 //     apart where the kernel has pidfs; elsewhere they are Unknown.
 //
-// Implemented for Linux and Android ([Proc]), for macOS, FreeBSD, OpenBSD, NetBSD
-// and DragonFly ([Sysctl]) and for Windows ([Windows]). On every other system
-// captures fail and verdicts are Unknown, both with an error that matches
-// [errors.ErrUnsupported].
+// # Implementations
+//
+// A [System] judges by pidfds and /proc on Linux and Android, by sysctl(3) on
+// macOS, FreeBSD, OpenBSD, NetBSD and DragonFly, and by process handles on
+// Windows. On every other system captures fail and verdicts are Unknown, both
+// with an error that matches [errors.ErrUnsupported].
 //
 // # Errors
 //
@@ -89,111 +95,18 @@ package liveness
 import (
 	"fmt"
 	"os"
-	"os/exec"
-	"strings"
-
-	"github.com/google/uuid"
 )
 
 // Liveness judges whether recorded processes still live. Implementations are
-// safe for concurrent use. [New] returns that of the running system; package
-// livenesstest has a scripted one for tests.
+// safe for concurrent use. [New] returns that of the running system, by /proc, by
+// sysctl(3) or by Windows' process handles, see [System]; package livenesstest has
+// a scripted one for tests.
 type Liveness interface {
 	// Check says whether the recorded process lives, at some instant between
 	// call and return. It never fails: what it cannot find out is Unknown,
 	// with the cause in Err.
 	Check(Identity) Verdict
 }
-
-// Options are the choices of [New]. The zero value is right for a program that
-// judges processes of its own PID namespace.
-type Options struct {
-	// Root is where procfs is mounted; empty is "/proc". With another root,
-	// such as a host's /proc inside a container, PIDs are looked up in that
-	// procfs and nowhere else; it is kept open, and so mounted, for as long
-	// as the Liveness is in use. Only [Proc] has a Root.
-	Root string
-
-	// ExclusiveNamespace says that one PID namespace at a time uses the
-	// records, as when a store lies on the volume of a single container. A
-	// record of another PID namespace is then Dead, because its namespace
-	// was that of an earlier container; otherwise it is Unknown. In a jail of
-	// FreeBSD it says that all records are of that jail, see [Sysctl].
-	ExclusiveNamespace bool
-
-	// MarkerVariable is the environment variable that carries markers; empty
-	// is [MarkerVariable].
-	MarkerVariable string
-}
-
-// New returns the Liveness of the running system: a [Proc] on Linux and
-// Android, a [Windows] on Windows, a [Sysctl] on macOS and the BSDs. It reads what
-// cannot change while this process runs, such as the boot ID, once; make one and
-// keep it. On a system that this package does not
-// know, every verdict is Unknown with an error that matches
-// [errors.ErrUnsupported].
-//
-// New fails where the process has no descriptors left to look around. The error
-// matches [ErrInvalidOptions] when Root is not a procfs, or MarkerVariable is no
-// name of a variable.
-func New(options Options) (Liveness, error) {
-	if options.MarkerVariable == "" {
-		options.MarkerVariable = MarkerVariable
-	}
-	if strings.ContainsAny(options.MarkerVariable, "=\x00") {
-		return nil, fmt.Errorf("liveness: %w: MarkerVariable %q", ErrInvalidOptions, options.MarkerVariable)
-	}
-	l, err := newLiveness(options)
-	if err != nil {
-		return nil, fmt.Errorf("liveness: %w", err)
-	}
-	return l, nil
-}
-
-// Proc judges by pidfds and /proc. [New] makes it, on Linux and Android.
-//
-// Where the kernel has pidfs (Linux 6.9), a check of a living process costs
-// pidfd_open(2), fstat(2), ppoll(2) and close(2), and no look at /proc.
-type Proc struct{ procView }
-
-// Check implements [Liveness].
-func (p *Proc) Check(id Identity) Verdict { return p.check(&id) }
-
-// Windows judges by process handles. [New] makes it, on Windows.
-//
-// Start is the creation time of GetProcessTimes, a FILETIME; Unique is
-// ProcessStartKey where Windows gives it (Windows 10). Whether a process has
-// exited is told by waiting for its handle, never by its exit code. A process
-// that may not be opened exists; its creation time is found in the list of all
-// processes. Markers are read from the environment of processes of the same
-// user and the same word size.
-type Windows struct{ windowsView }
-
-// Check implements [Liveness].
-func (w *Windows) Check(id Identity) Verdict { return w.check(&id) }
-
-// Sysctl judges by the process records that sysctl(3) gives. [New] makes it, on
-// macOS, FreeBSD, OpenBSD, NetBSD and DragonFly BSD.
-//
-// Start is in microseconds, and no step of the clock moves it: on FreeBSD and
-// OpenBSD it is the time since boot, computed as the published start less
-// kern.boottime, which move together; on macOS, NetBSD and DragonFly it is the
-// wall time that the kernel noted when the process was forked, on NetBSD to a
-// clock tick of 10 ms. There is no Unique.
-//
-// A PID for which the kernel shows no process is nobody's if kill(2) agrees. On
-// FreeBSD a jail, and rules such as security.bsd.see_other_uids (security(7)),
-// hide processes from both: Unknown, unless the rules are off and this process
-// is in no jail, or [Options.ExclusiveNamespace] says that the records are of
-// the jail's own.
-//
-// Markers are read from the environment with which the process started its
-// program, which it may edit; macOS keeps those of Apple's own programs to
-// itself, DragonFly gives none.
-type Sysctl struct{ sysctlView }
-
-// Check implements [Liveness].
-func (s *Sysctl) Check(id Identity) Verdict { return s.check(&id) }
 
 // State is the answer of a [Verdict].
 type State uint8
@@ -339,17 +252,4 @@ func CaptureProcess(process *os.Process) (Identity, error) {
 		return Identity{}, fmt.Errorf("liveness: capture PID %d: %w", process.Pid, err)
 	}
 	return id, nil
-}
-
-// MarkerVariable is the environment variable in which [Plant] puts a marker.
-const MarkerVariable = "ROLLCALL_MARKER"
-
-// Plant puts a new marker, a UUIDv7, into the environment that cmd will start
-// with, and returns it for [Identity.Marker]. Call it before cmd.Start. Other
-// variables stay as they are; a marker planted earlier, or inherited, is
-// replaced.
-func Plant(cmd *exec.Cmd) string {
-	marker := uuid.Must(uuid.NewV7()).String()
-	cmd.Env = append(cmd.Environ(), MarkerVariable+"="+marker)
-	return marker
 }

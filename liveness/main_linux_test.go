@@ -39,6 +39,7 @@ func TestMain(m *testing.M) {
 		"exec":          execRole,
 		"exit259":       exit259Role,
 		"exec-storm":    execStormRole,
+		"grace":         graceRole,
 		"group":         groupRole,
 		"leader-exits":  leaderExitsRole,
 		"marked":        markedRole,
@@ -192,7 +193,7 @@ func wipedEnvironRole(args []string) {
 }
 
 // newLiveness is liveness.New, which must not fail.
-func newLiveness(t testing.TB, options liveness.Options) liveness.Liveness {
+func newLiveness(t testing.TB, options liveness.Options) *liveness.System {
 	t.Helper()
 	system, err := liveness.New(options)
 	if err != nil {

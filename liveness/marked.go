@@ -91,19 +91,12 @@ func setInherited(found []MarkedProcess) {
 }
 
 // findMarker returns the value of the variable in an environment block, as
-// getenv(3) would. It has none in a garbled block.
+// getenv(3) would, whatever else stands there.
 func findMarker(environ []byte, variable string) (marker string, found bool) {
-	if len(environ) == 0 || environ[len(environ)-1] != 0 {
-		return "", false
-	}
-	for entry := range bytes.SplitSeq(environ[:len(environ)-1], []byte{0}) {
-		equals := bytes.IndexByte(entry, '=')
-		if equals <= 0 {
-			return "", false
-		}
-		if string(entry[:equals]) == variable && !found {
-			marker, found = string(entry[equals+1:]), true
+	for entry := range terminated(environ) {
+		if name, value, ok := bytes.Cut(entry, []byte("=")); ok && string(name) == variable {
+			return string(value), len(value) > 0
 		}
 	}
-	return marker, marker != ""
+	return "", false
 }

@@ -71,7 +71,7 @@ func isGone(err error) bool {
 // pidfd, or without pidfds one with one start stamp.
 func (v *procView) lookForMarker(pid int, id Identity) (MarkedProcess, error) {
 	fd := -1
-	if v.pidfds {
+	if v.pidfdErr == nil {
 		var err error
 		if fd, err = unix.PidfdOpen(pid, 0); err != nil {
 			return MarkedProcess{}, os.NewSyscallError("pidfd_open", err)

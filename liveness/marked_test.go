@@ -129,8 +129,10 @@ func TestFindMarker(t *testing.T) {
 		{"empty", "M=\x00", ""},
 		{"no environment", "", ""},
 		{"cut", "M=x", ""},
-		{"garbled", "M=x\x00y\x00", ""},
-		{"without a name", "M=x\x00=y\x00", ""},
+		{"before what was cut", "M=x\x00A=1", "x"},
+		{"beside an entry without an equals sign", "y\x00M=x\x00z\x00", "x"},
+		{"beside an entry without a name", "=y\x00M=x\x00", "x"},
+		{"beside an empty entry", "\x00M=x\x00\x00", "x"},
 	} {
 		marker, found := liveness.FindMarker([]byte(test.environ), "M")
 		c.Check(marker, qt.Equals, test.want, qt.Commentf("%s", test.name))

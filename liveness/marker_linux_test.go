@@ -169,9 +169,36 @@ func TestOldRowWhosePIDWasReusedIsDead(t *testing.T) {
 	id := pidOnly(captured(t, proctest.Start(t, proctest.Command("hold"))))
 	id.NotAfter = time.Now().Add(-10 * time.Second)
 	wantVerdict(c, id, liveness.Dead, liveness.PIDReused)
-	id.NotAfter = time.Time{}
-	id.NotBefore = time.Now().Add(10 * time.Second)
-	wantVerdict(c, id, liveness.Dead, liveness.PIDReused)
+}
+
+// A bound in the future was written by a clock that has been set back since. It
+// says nothing, whoever has the PID.
+func TestOldRowOfTheFutureIsUnknown(t *testing.T) {
+	t.Parallel()
+	c := qt.New(t)
+	id := captured(t, proctest.Start(t, proctest.Command("hold")))
+	for _, id := range []liveness.Identity{pidOnly(id), {PID: id.PID, Boot: id.Boot, Namespace: id.Namespace}} {
+		id.NotAfter = time.Now().Add(time.Hour)
+		wantVerdict(c, id, liveness.Unknown, liveness.NoEvidence)
+		id.NotAfter = time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
+		wantVerdict(c, id, liveness.Unknown, liveness.NoEvidence)
+		id.NotAfter, id.NotBefore = time.Time{}, time.Now().Add(time.Hour)
+		wantVerdict(c, id, liveness.Unknown, liveness.NoEvidence)
+	}
+}
+
+// The clock of a machine without a battery stands in the past until it is set. A
+// bound that it wrote ends before this boot, in which the record says that the
+// process ran.
+func TestBoundOfAClockThatWasSetSinceIsNoReboot(t *testing.T) {
+	t.Parallel()
+	c := qt.New(t)
+	id := captured(t, proctest.Start(t, proctest.Command("hold")))
+	if id.Boot.Boot == "" {
+		proctest.Skip(t, "no boot ID")
+	}
+	row := liveness.Identity{PID: id.PID, Boot: id.Boot, Namespace: id.Namespace, NotAfter: time.Date(2001, 1, 1, 0, 0, 0, 0, time.UTC)}
+	wantVerdict(c, row, liveness.Unknown, liveness.NoEvidence)
 }
 
 func TestOldRowOfAnEarlierBootIsDead(t *testing.T) {

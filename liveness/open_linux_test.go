@@ -1,6 +1,7 @@
 package liveness_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -77,7 +78,7 @@ func TestOpenByAnyEvidence(t *testing.T) {
 	marker := liveness.Plant(cmd)
 	child := proctest.Start(t, cmd)
 	id := captured(t, child)
-	for _, id := range []liveness.Identity{id, withoutUnique(id), withMarker(id, marker), {PID: id.PID, NotAfter: time.Now().Add(time.Minute)}} {
+	for _, id := range []liveness.Identity{id, withoutUnique(id), withMarker(id, marker), {PID: id.PID, NotAfter: time.Now()}} {
 		c.Assert(openedID(t, id).Signal(unix.SIGUSR1), qt.IsNil)
 		c.Check(child.ReadLine(t), qt.Equals, unix.SIGUSR1.String())
 	}
@@ -124,6 +125,69 @@ func TestTerminateAsksFirst(t *testing.T) {
 	c.Check(child.ProcessState.Sys().(syscall.WaitStatus).Signal(), qt.Equals, unix.SIGTERM)
 }
 
+// readSignals reads what the role "count" says of signals that it got in any order.
+func readSignals(t testing.TB, child *proctest.Child, want ...syscall.Signal) {
+	t.Helper()
+	missing := map[string]bool{}
+	for _, sig := range want {
+		missing[sig.String()] = true
+	}
+	for range want {
+		line := child.ReadLine(t)
+		if !missing[line] {
+			t.Errorf("signal %q", line)
+		}
+		delete(missing, line)
+	}
+}
+
+// graceRole ends when it is asked to, by a handler.
+func graceRole([]string) {
+	asked := make(chan os.Signal, 1)
+	signal.Notify(asked, unix.SIGTERM)
+	fmt.Println("ready")
+	<-asked
+	os.Exit(42)
+}
+
+// A stopped process does not come to handle a request before it is continued.
+func TestTerminateContinuesAStoppedProcessSoThatItCanEnd(t *testing.T) {
+	t.Parallel()
+	for _, group := range []bool{false, true} {
+		t.Run(fmt.Sprintf("group=%t", group), func(t *testing.T) {
+			t.Parallel()
+			c := qt.New(t)
+			cmd := proctest.Command("grace")
+			cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: group}
+			child := proctest.Start(t, cmd)
+			process := opened(t, child)
+			c.Assert(process.Signal(unix.SIGSTOP), qt.IsNil)
+			waitStopped(t, child.PID())
+			terminate := process.Terminate
+			if group {
+				terminate = process.TerminateGroup
+			}
+			c.Check(terminate(t.Context(), time.Hour), qt.IsNil)
+			child.Kill()
+			c.Check(child.ProcessState.ExitCode(), qt.Equals, 42)
+		})
+	}
+}
+
+func waitStopped(t testing.TB, pid int) {
+	t.Helper()
+	for {
+		line, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if bytes.Contains(line, []byte(") T ")) {
+			return
+		}
+		runtime.Gosched()
+	}
+}
+
 func TestTerminateThatIsCancelledWithinTheGraceKillsNobody(t *testing.T) {
 	t.Parallel()
 	c := qt.New(t)
@@ -132,7 +196,7 @@ func TestTerminateThatIsCancelledWithinTheGraceKillsNobody(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	terminated := make(chan error)
 	go func() { terminated <- process.Terminate(ctx, time.Hour) }()
-	c.Check(child.ReadLine(t), qt.Equals, unix.SIGTERM.String())
+	readSignals(t, child, unix.SIGTERM, unix.SIGCONT)
 	cancel()
 	c.Check(<-terminated, qt.ErrorIs, context.Canceled)
 	c.Check(process.Wait(cancelled()), qt.ErrorIs, context.Canceled)
@@ -146,7 +210,7 @@ func TestTerminateWhoseTimeIsUpWithinTheGraceKillsNobody(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
 	c.Check(process.Terminate(ctx, time.Hour), qt.ErrorIs, context.DeadlineExceeded)
-	c.Check(child.ReadLine(t), qt.Equals, unix.SIGTERM.String())
+	readSignals(t, child, unix.SIGTERM, unix.SIGCONT)
 	c.Assert(process.Signal(unix.SIGWINCH), qt.IsNil)
 	c.Check(child.ReadLine(t), qt.Equals, unix.SIGWINCH.String())
 }
@@ -285,9 +349,9 @@ func TestRootOfAnotherNamespaceOpensNothing(t *testing.T) {
 	child.WaitReady(t)
 	t.Cleanup(func() { unix.Unmount(root, unix.MNT_DETACH) })
 	system := newLiveness(t, liveness.Options{Root: root})
-	id := liveness.Identity{PID: 1, NotAfter: time.Now().Add(time.Minute)}
+	id := liveness.Identity{PID: 1, NotAfter: time.Now()}
 	c.Assert(system.Check(id).State, qt.Equals, liveness.Alive)
-	_, err = system.(liveness.Opener).Open(id)
+	_, err = system.Open(id)
 	c.Check(err, qt.ErrorIs, errors.ErrUnsupported)
 	c.Check(err, qt.ErrorMatches, `liveness: open PID 1: .* shows another PID namespace: unsupported operation`)
 }
@@ -318,7 +382,7 @@ func TestOpenWithoutDescriptors(t *testing.T) {
 	system := newLiveness(t, liveness.Options{})
 	process := opened(t, child)
 	restore := exhaustDescriptors(t)
-	_, err := system.(liveness.Opener).Open(id)
+	_, err := system.Open(id)
 	waited := make(chan error)
 	go func() { waited <- process.Wait(t.Context()) }()
 	signalErr := process.Signal(unix.SIGKILL)

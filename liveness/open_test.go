@@ -112,7 +112,7 @@ func TestUndecidedProcessIsNotOpened(t *testing.T) {
 	c.Assert(err, qt.IsNil)
 	refused(c, system, liveness.Identity{PID: child.PID()}, liveness.ErrUndecided, liveness.NoEvidence)
 	if id.Boot.Machine != "" {
-		id.Boot.Machine = machineB
+		id.Boot.Machine, id.Boot.Boot = machineB, boot2
 		refused(c, system, id, liveness.ErrUndecided, liveness.OtherMachine)
 	}
 }

@@ -2,6 +2,7 @@ package liveness
 
 import (
 	"encoding/binary"
+	"fmt"
 	"os"
 	"runtime"
 	"strconv"
@@ -23,7 +24,7 @@ func openSelfPidfd() (int, error) {
 	defer self.Release()
 	fd := -1
 	if handleErr := self.WithHandle(func(handle uintptr) { fd, err = unix.FcntlInt(handle, unix.F_DUPFD_CLOEXEC, 0) }); handleErr != nil {
-		return -1, handleErr
+		return -1, fmt.Errorf("%w: %w", unix.ENOSYS, handleErr)
 	}
 	return fd, err
 }

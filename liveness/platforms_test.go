@@ -2,6 +2,7 @@ package liveness_test
 
 import (
 	"errors"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -35,10 +36,7 @@ func expectRow(t testing.TB, row map[string]string, system liveness.Liveness, id
 		process, err := opener.Open(id)
 		if err == nil {
 			process.Close()
-			handle = map[bool]string{true: "pidfd", false: "handle"}[isProc(system)]
-			if _, ok := system.(*liveness.Sysctl); ok {
-				handle = "no" // what is opened is looked at again, not held
-			}
+			handle = map[string]string{"proc": "pidfd", "nt": "handle", "sysctl": "no"}[kind(system)] // the last one looks again, and holds nothing
 		} else if !errors.Is(err, errors.ErrUnsupported) {
 			t.Error(err)
 		}
@@ -46,10 +44,7 @@ func expectRow(t testing.TB, row map[string]string, system liveness.Liveness, id
 	watch, err := liveness.NewWatch(system)
 	if err == nil {
 		watch.Close()
-		wait = map[bool]string{true: "pidfd", false: "handle"}[isProc(system)]
-		if _, ok := system.(*liveness.Sysctl); ok {
-			wait = "kqueue"
-		}
+		wait = map[string]string{"proc": "pidfd", "nt": "handle", "sysctl": "kqueue"}[kind(system)]
 	} else if !errors.Is(err, errors.ErrUnsupported) {
 		t.Error(err)
 	}
@@ -57,9 +52,19 @@ func expectRow(t testing.TB, row map[string]string, system liveness.Liveness, id
 	proctest.OneOf(t, "exit wait", row["exit wait"], wait)
 }
 
-func isProc(system liveness.Liveness) bool {
-	_, ok := system.(*liveness.Proc)
-	return ok
+// kind says by what a Liveness judges.
+func kind(system liveness.Liveness) string {
+	_, played := system.(*liveness.Sysctl)
+	switch {
+	case played:
+		return "sysctl"
+	case runtime.GOOS == "linux", runtime.GOOS == "android":
+		return "proc"
+	case runtime.GOOS == "windows":
+		return "nt"
+	default:
+		return "sysctl"
+	}
 }
 
 func TestProcessIsAsTheTableOfPlatformsSays(t *testing.T) {

@@ -3,25 +3,33 @@
 package liveness
 
 import (
+	"context"
 	"fmt"
 	"os"
 )
 
-// unsupported is the Liveness of a system that has none.
-type unsupported struct{}
+// view is that of a system of which this package knows nothing.
+type view struct{ scope }
 
-func (unsupported) Check(id Identity) Verdict {
+func newView(options Options) (view, error) {
+	if options.Root != "" {
+		return view{}, fmt.Errorf("%w: Root %s: no procfs", errUnsupported(), options.Root)
+	}
+	return view{scope{markerVariable: options.MarkerVariable}}, nil
+}
+
+func (view) check(id *Identity) Verdict {
 	if err := id.validate(); err != nil {
 		return unreadable(err)
 	}
 	return unreadable(errUnsupported())
 }
 
-func newLiveness(options Options) (Liveness, error) {
-	if options.Root != "" {
-		return nil, fmt.Errorf("%w: Root %s: no procfs", errUnsupported(), options.Root)
-	}
-	return unsupported{}, nil
+func (view) pin(*Identity) (Hold, error)          { return nil, errUnsupported() }
+func (view) newMultiplexer() (multiplexer, error) { return nil, errUnsupported() }
+
+func (view) findMarked(context.Context) ([]MarkedProcess, []error, error) {
+	return nil, nil, errUnsupported()
 }
 
 func self() (Identity, error)                      { return Identity{}, errUnsupported() }

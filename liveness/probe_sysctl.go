@@ -14,23 +14,18 @@ import (
 	"github.com/rollcall-go/rollcall/internal/kinfo"
 )
 
+// view is what a System is here.
+type view = sysctlView
+
 // sysctls is the running kernel.
 type sysctls struct{ kinfo.System }
 
-func ownView(options Options) (sysctlView, error) {
+func newView(options Options) (sysctlView, error) {
 	system, ok := kinfo.Of(runtime.GOOS, runtime.GOARCH)
 	if !ok {
 		return sysctlView{}, errUnsupported()
 	}
 	return newSysctlView(system, sysctls{system}, options)
-}
-
-func newLiveness(options Options) (Liveness, error) {
-	view, err := ownView(options)
-	if err != nil {
-		return nil, err
-	}
-	return &Sysctl{view}, nil
 }
 
 func (sysctls) boot() (bootid.ID, error) { return bootid.Current() }
@@ -48,7 +43,7 @@ func (sysctls) find(pid int) error {
 }
 
 func capture(pid int) (Identity, error) {
-	view, err := ownView(Options{})
+	view, err := newView(Options{})
 	if err != nil {
 		return Identity{}, err
 	}

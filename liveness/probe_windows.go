@@ -5,33 +5,61 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"sync/atomic"
 	"time"
 	"unsafe"
 
 	"golang.org/x/sys/windows"
+	"golang.org/x/sys/windows/registry"
 
 	"github.com/rollcall-go/rollcall/bootid"
 	"github.com/rollcall-go/rollcall/internal/ntinfo"
 )
 
-// windowsView is the view of the processes of this machine.
-type windowsView struct{ scope }
+// view is what a System is here.
+type view = windowsView
 
-func newLiveness(options Options) (Liveness, error) {
+// windowsView is the view of the processes of this machine.
+type windowsView struct {
+	scope
+	// inContainer says that this process is in a container, in which those
+	// outside of it are not shown.
+	inContainer bool
+}
+
+func newView(options Options) (windowsView, error) {
 	if options.Root != "" {
-		return nil, fmt.Errorf("%w: Root %s: Windows has no procfs", ErrInvalidOptions, options.Root)
+		return windowsView{}, fmt.Errorf("%w: Root %s: Windows has no procfs", ErrInvalidOptions, options.Root)
 	}
-	view := windowsView{scope{exclusive: options.ExclusiveNamespace, markerVariable: options.MarkerVariable, liveEnviron: true}}
+	view := windowsView{inContainer: hasValue(registry.LOCAL_MACHINE, `SYSTEM\CurrentControlSet\Control`, "ContainerType")}
+	view.scope = scope{
+		exclusive:      options.ExclusiveNamespace,
+		sameMachine:    options.SameMachine,
+		markerVariable: options.MarkerVariable,
+		liveEnviron:    true,
+		highestPID:     maxPID,
+		lastBoot:       new(atomic.Pointer[comparedBoot]),
+	}
 	view.boot, _ = bootid.Current() // unreadable: nothing is the same boot
-	return &Windows{view}, nil
+	return view, nil
+}
+
+// hasValue reports whether a key of the registry has a value of the name, and
+// that it has if this could not be found out.
+func hasValue(root registry.Key, path, name string) bool {
+	key, err := registry.OpenKey(root, path, registry.QUERY_VALUE)
+	if err == nil {
+		_, _, err = key.GetValue(name, nil)
+		_ = key.Close()
+	}
+	return !errors.Is(err, registry.ErrNotExist)
 }
 
 // opened is a process that has a PID, and the handle that keeps it from losing
 // it.
 type opened struct {
-	handle        windows.Handle // 0 where it may not be opened
-	start, unique uint64
-	exited        bool
+	holder
+	handle windows.Handle // 0 where it may not be opened
 }
 
 func (o opened) close() {
@@ -51,7 +79,7 @@ func open(pid int) (opened, error) {
 		if listErr != nil {
 			return opened{}, errors.Join(err, listErr)
 		}
-		return opened{start: start}, nil
+		return opened{holder: holder{start: start}}, nil
 	}
 	if err != nil {
 		return opened{}, err
@@ -134,54 +162,60 @@ func (v *windowsView) check(id *Identity) Verdict {
 	if v.boot.Boot == "" { // it could not be read
 		now := *v
 		now.boot, _ = bootid.Current()
+		now.lastBoot = nil
 		v = &now
 	}
 	verdict, sameBoot, decided := v.judge(id)
 	if decided && verdict.Reason != Rebooted {
 		return verdict
 	}
-	holder, err := open(id.PID)
-	if decided {
+	found, err := open(id.PID)
+	defer found.close()
+	switch {
+	case decided:
 		// Whether the boot's counter is raised when Windows wakes from
 		// hibernation, with all processes, is not known. A process that was
 		// created at the very same 100 ns is no stranger.
-		holder.close()
-		if id.Start != 0 && err == nil && holder.start == id.Start && !holder.exited {
+		if id.Start != 0 && err == nil && found.start == id.Start && !found.exited {
 			return Verdict{Reason: NoEvidence}
 		}
 		return verdict
-	}
-	if errors.Is(err, errNobody) {
-		return Verdict{State: Dead, Reason: NoProcess}
-	}
-	if err != nil {
+	case errors.Is(err, errNobody):
+		return v.nobody()
+	case err != nil:
 		return unreadable(err)
+	default:
+		return v.judgeHolder(id, sameBoot, found.holder, v)
 	}
-	defer holder.close()
-	if same := id.Unique == holder.unique; sameBoot && id.Unique != 0 && holder.unique != 0 {
-		if !same && id.Start == holder.start { // as above: the key has the counter in it
-			return Verdict{Reason: NoEvidence}
-		}
-		return verdictOf(same, holder.exited)
-	}
-	return v.judgeHolder(id, sameBoot, holder.start, holder.exited, v)
 }
+
+// nobody judges a PID that no process has that can be seen.
+func (v *windowsView) nobody() Verdict {
+	if v.inContainer && !v.exclusive {
+		return unreadable(errOutside)
+	}
+	return Verdict{State: Dead, Reason: NoProcess}
+}
+
+var errOutside = fmt.Errorf("%w: it may be outside of this container", errNobody)
 
 func (v *windowsView) gone(pid int) (Verdict, bool) {
-	holder, err := open(pid)
-	if errors.Is(err, errNobody) {
-		return Verdict{State: Dead, Reason: NoProcess}, true
+	found, err := open(pid)
+	found.close()
+	if !errors.Is(err, errNobody) {
+		return Verdict{}, false
 	}
-	holder.close()
-	return Verdict{}, false
+	verdict := v.nobody()
+	return verdict, verdict.State == Dead
 }
 
-func (v *windowsView) wallStart(stamp uint64) (boot, start time.Time, err error) {
+func (v *windowsView) wallStart(stamp uint64) (wallStart, error) {
 	start, ok := fileTime(stamp)
 	if !ok {
-		return time.Time{}, time.Time{}, fmt.Errorf("no creation time: %d", stamp)
+		return wallStart{}, fmt.Errorf("no creation time: %d", stamp)
 	}
-	return time.Now().Add(-windows.DurationSinceBoot()), start, nil
+	now := time.Now()
+	return wallStart{boot: now.Add(-windows.DurationSinceBoot()), process: start, now: now}, nil
 }
 
 // readEnviron reads the environment out of the memory of a process of the same

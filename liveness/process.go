@@ -7,20 +7,16 @@ import (
 	"os"
 	"syscall"
 	"time"
+
+	"github.com/rollcall-go/rollcall/internal/signals"
 )
 
-// Opener is a [Liveness] that can also open the processes it judges. [Proc],
-// [Sysctl] and [Windows] do; what their Options say holds for Open too.
+// Opener is a [Liveness] that can also open the processes it judges. [System]
+// does; what its Options say holds for Open too.
 type Opener interface {
 	// Open is [Open] by this Liveness.
 	Open(Identity) (*Process, error)
 }
-
-var (
-	_ Opener = (*Proc)(nil)
-	_ Opener = (*Windows)(nil)
-	_ Opener = (*Sysctl)(nil)
-)
 
 // Open opens the recorded process, so that what is done through the [Process]
 // is done to that one and to no other, whoever has its PID by then. The process
@@ -42,25 +38,12 @@ var (
 // that tells of the process's end, see [Process.Signal]. Elsewhere the error
 // matches errors.ErrUnsupported.
 func Open(id Identity) (*Process, error) {
-	l, err := New(Options{})
+	system, err := New(Options{})
 	if err != nil {
 		return nil, openError(id, err)
 	}
-	opener, ok := l.(Opener)
-	if !ok {
-		return nil, openError(id, errUnsupported())
-	}
-	return opener.Open(id)
+	return system.Open(id)
 }
-
-// Open implements [Opener].
-func (p *Proc) Open(id Identity) (*Process, error) { return openProcess(&p.procView, id) }
-
-// Open implements [Opener].
-func (s *Sysctl) Open(id Identity) (*Process, error) { return openProcess(&s.sysctlView, id) }
-
-// Open implements [Opener].
-func (w *Windows) Open(id Identity) (*Process, error) { return openProcess(&w.windowsView, id) }
 
 // VerdictError says that a process was not opened, because it is not known to
 // be alive. It matches [ErrNoProcess] when the verdict is Dead and [ErrUndecided]
@@ -86,41 +69,47 @@ func (e *VerdictError) Unwrap() error { return e.Verdict.Err }
 // handle, until it is closed.
 // On Windows the handle also keeps the PID from being given to another process.
 type Process struct {
-	id  Identity
-	pin pin
+	id   Identity
+	hold Hold
 }
+
+// Hold is the hold on one process, of which [NewProcess] makes a Process. Its
+// methods are those of Process, without the prefix of their errors; WaitGroup
+// returns when no process of the group runs any more. They are safe for
+// concurrent use.
+type Hold interface {
+	Signal(os.Signal) error
+	SignalGroup(os.Signal) error
+	Wait(context.Context) error
+	WaitGroup(context.Context) error
+	Close() error
+}
+
+// NewProcess makes a Process of a hold on it. It is for an [Opener] of another
+// kind than [System], such as the scripted one of package livenesstest.
+func NewProcess(id Identity, hold Hold) *Process { return &Process{id, hold} }
 
 // processes is what a system gives beyond verdicts. The views of the systems
 // implement it.
 type processes interface {
 	// pin pins the recorded process. The error is a VerdictError when its
 	// verdict is not Alive.
-	pin(*Identity) (pin, error)
+	pin(*Identity) (Hold, error)
 	newMultiplexer() (multiplexer, error)
 	// findMarked lists the processes that carry a marker, and says whose
 	// environment could not be read. Inherited is not set.
 	findMarked(context.Context) (found []MarkedProcess, unread []error, err error)
 }
 
-// pin is the hold on one process. Its methods are those of Process, without
-// the prefix of their errors.
-type pin interface {
-	signal(os.Signal) error
-	signalGroup(os.Signal) error
-	wait(context.Context) error
-	waitGroup(context.Context) error
-	close() error
-}
-
 func openProcess(system processes, id Identity) (*Process, error) {
 	if id.IsZero() {
 		return nil, openError(id, &VerdictError{unreadable(errZeroIdentity)})
 	}
-	held, err := system.pin(&id)
+	hold, err := system.pin(&id)
 	if err != nil {
 		return nil, openError(id, err)
 	}
-	return &Process{id, held}, nil
+	return NewProcess(id, hold), nil
 }
 
 var errZeroIdentity = fmt.Errorf("%w: no process is recorded", ErrInvalid)
@@ -153,7 +142,7 @@ func (p *Process) Identity() Identity { return p.id }
 // process has ended, and the process is judged, just before kill(2). For some
 // microseconds after that it can still end, be waited for by its parent, and its
 // PID pass to a new process: a signal could reach that one.
-func (p *Process) Signal(sig os.Signal) error { return p.wrap("signal", p.pin.signal(sig)) }
+func (p *Process) Signal(sig os.Signal) error { return p.wrap("signal", p.hold.Signal(sig)) }
 
 // SignalGroup sends a signal to the process group that the process leads. It
 // does nothing, and the error says so, when the process does not lead one
@@ -177,7 +166,7 @@ func (p *Process) Signal(sig os.Signal) error { return p.wrap("signal", p.pin.si
 // The job that the processes may belong to is left alone: it has no name by
 // which to open it, and may hold others.
 func (p *Process) SignalGroup(sig os.Signal) error {
-	return p.wrap("signal the group of", p.pin.signalGroup(sig))
+	return p.wrap("signal the group of", p.hold.SignalGroup(sig))
 }
 
 // Wait returns nil when the process has exited, whether or not its parent has
@@ -186,18 +175,20 @@ func (p *Process) SignalGroup(sig os.Signal) error {
 //
 // Waiting takes no time of the processor and, on Linux and Windows, no thread of
 // its own; on macOS and the BSDs it takes one. A process that executes another program goes on to be the same one.
-func (p *Process) Wait(ctx context.Context) error { return p.wrap("wait for", p.pin.wait(ctx)) }
+func (p *Process) Wait(ctx context.Context) error { return p.wrap("wait for", p.hold.Wait(ctx)) }
 
 // Terminate ends the process: it sends SIGTERM and, if the process is still
 // there after the grace, SIGKILL, and returns nil when it has exited. A process
-// that is gone already is no error. With no grace it sends SIGKILL at once.
+// that is gone already is no error. With no grace it sends SIGKILL at once. After
+// SIGTERM it sends SIGCONT, because a process that was stopped would not come to
+// handle the request.
 //
 // When ctx is done first, the error wraps ctx.Err(); within the grace, SIGKILL
 // is not sent then. On Windows, where a process cannot be asked, it is
 // terminated at once: a program that has its own way to ask does so, calls Wait
 // with a deadline, and then this.
 func (p *Process) Terminate(ctx context.Context, grace time.Duration) error {
-	return p.wrap("terminate", terminate(ctx, grace, p.pin.signal, p.pin.wait))
+	return p.wrap("terminate", terminate(ctx, grace, p.hold.Signal, p.hold.Wait))
 }
 
 // TerminateGroup ends the process group that the process leads, on Windows the
@@ -211,7 +202,7 @@ func (p *Process) Terminate(ctx context.Context, grace time.Duration) error {
 // user's, is waited for until ctx is done, and one that hidepid hides is not waited
 // for.
 func (p *Process) TerminateGroup(ctx context.Context, grace time.Duration) error {
-	return p.wrap("terminate the group of", terminate(ctx, grace, p.pin.signalGroup, p.pin.waitGroup))
+	return p.wrap("terminate the group of", terminate(ctx, grace, p.hold.SignalGroup, p.hold.WaitGroup))
 }
 
 func terminate(ctx context.Context, grace time.Duration, signal func(os.Signal) error, wait func(context.Context) error) error {
@@ -220,6 +211,9 @@ func terminate(ctx context.Context, grace time.Duration, signal func(os.Signal) 
 	}
 	if grace > 0 {
 		err := signal(syscall.SIGTERM)
+		if err == nil && signals.Continue != nil {
+			_ = signal(signals.Continue) // it has been asked; if it is gone, so the wait says
+		}
 		switch {
 		case err == nil:
 			gentle, cancel := context.WithTimeout(ctx, grace)
@@ -244,4 +238,4 @@ func terminate(ctx context.Context, grace time.Duration, signal func(os.Signal) 
 
 // Close gives up the hold on the process. The process goes on. A Wait that is
 // under way returns.
-func (p *Process) Close() error { return p.wrap("close", p.pin.close()) }
+func (p *Process) Close() error { return p.wrap("close", p.hold.Close()) }

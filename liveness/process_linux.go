@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func (v *procView) pin(id *Identity) (pin, error) {
+func (v *procView) pin(id *Identity) (Hold, error) {
 	fd, err := v.openPidfd(id)
 	if err != nil {
 		return nil, err
@@ -46,8 +46,8 @@ func (v *procView) openAnyPidfd(pid int) (int, error) {
 	switch {
 	case v.dir != nil:
 		return -1, fmt.Errorf("%s shows another PID namespace: %w", v.root, errors.ErrUnsupported)
-	case !v.pidfds: // on Android before 12 the attempt would end this process
-		return -1, os.NewSyscallError("pidfd_open", unix.ENOSYS)
+	case v.pidfdErr != nil: // on Android before 12 another attempt would end this process
+		return -1, fmt.Errorf("pidfd_open: %w", v.pidfdErr)
 	}
 	fd, err := unix.PidfdOpen(pid, 0)
 	return fd, os.NewSyscallError("pidfd_open", err)
@@ -99,7 +99,7 @@ func (p *pidfd) with(f func(fd int) error) error {
 	return err
 }
 
-func (p *pidfd) signal(sig os.Signal) error {
+func (p *pidfd) Signal(sig os.Signal) error {
 	number, ok := sig.(syscall.Signal)
 	if !ok {
 		return fmt.Errorf("signal %v: %w", sig, errors.ErrUnsupported)
@@ -114,10 +114,10 @@ func sent(err error) error {
 	return os.NewSyscallError("pidfd_send_signal", err)
 }
 
-func (p *pidfd) close() error { return p.file.Close() }
+func (p *pidfd) Close() error { return p.file.Close() }
 
 // wait waits in the poller of the Go runtime, an epoll that is there anyhow.
-func (p *pidfd) wait(ctx context.Context) error {
+func (p *pidfd) Wait(ctx context.Context) error {
 	for {
 		var verdict Verdict
 		err := p.with(func(fd int) (err error) {

@@ -8,6 +8,7 @@ import (
 
 	qt "github.com/frankban/quicktest"
 
+	"github.com/rollcall-go/rollcall/bootid"
 	"github.com/rollcall-go/rollcall/internal/proctest"
 	"github.com/rollcall-go/rollcall/liveness"
 )
@@ -72,7 +73,13 @@ func TestAnotherProcessWithThePIDIsNotTheRecordedOne(t *testing.T) {
 		c.Check(system.Check(other), qt.Equals, reused, qt.Commentf("equal start stamps, another number"))
 		same := id
 		same.Start++
-		c.Check(system.Check(same).State, qt.Equals, liveness.Alive, qt.Commentf("the number is the stronger evidence"))
+		// As after a boot whose ID repeats: there the numbers that the kernel counts
+		// from its start come again with the PIDs.
+		c.Check(system.Check(same), qt.Equals, reused, qt.Commentf("equal numbers, another start stamp"))
+		_, err := system.Open(same)
+		c.Check(err, qt.ErrorIs, liveness.ErrNoProcess)
+		c.Check(system.Check(id).State, qt.Equals, liveness.Alive)
+		c.Check(system.Check(same), qt.Equals, reused, qt.Commentf("the right stamp is known by now"))
 	}
 }
 
@@ -198,11 +205,21 @@ func TestProcessRecordedInAnotherBootIsDead(t *testing.T) {
 	id.Boot.Boot = boot2
 	wantVerdict(c, id, liveness.Dead, liveness.Rebooted)
 
-	id.Boot.Machine = machineB
 	here := captured(t, proctest.Start(t, proctest.Command("hold")))
+	id.Boot.Machine = machineB
 	if here.Boot.Machine == "" {
 		wantVerdict(c, id, liveness.Dead, liveness.Rebooted)
 	} else {
 		wantVerdict(c, id, liveness.Unknown, liveness.OtherMachine)
+	}
+	system := newLiveness(t, liveness.Options{SameMachine: true})
+	c.Check(system.Check(id), qt.Equals, liveness.Verdict{State: liveness.Dead, Reason: liveness.Rebooted})
+	c.Check(system.CompareBoot(id.Boot), qt.Equals, bootid.OtherBoot)
+
+	// Some systems make a machine ID anew while they run, or have another one in
+	// each container. The boot ID is what it was.
+	here.Boot.Machine = machineB
+	if here.Boot.Quality == bootid.Native {
+		wantVerdict(c, here, liveness.Alive, liveness.SameProcess)
 	}
 }

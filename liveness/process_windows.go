@@ -23,7 +23,7 @@ type processHandle struct {
 	ended []windows.Handle
 }
 
-func (v *windowsView) pin(id *Identity) (pin, error) {
+func (v *windowsView) pin(id *Identity) (Hold, error) {
 	handle, err := v.openHandle(id, queryAccess|windows.PROCESS_TERMINATE)
 	if err != nil {
 		return nil, err
@@ -55,7 +55,7 @@ func (p *processHandle) with(f func(windows.Handle) error) error {
 	return f(p.handle)
 }
 
-func (p *processHandle) signal(sig os.Signal) error {
+func (p *processHandle) Signal(sig os.Signal) error {
 	return p.with(func(handle windows.Handle) error {
 		if sig != os.Kill {
 			return unsupportedSignal(sig)
@@ -98,7 +98,7 @@ func isOver(handle windows.Handle) (bool, error) {
 	return event == windows.WAIT_OBJECT_0, nil
 }
 
-func (p *processHandle) wait(ctx context.Context) error {
+func (p *processHandle) Wait(ctx context.Context) error {
 	var own windows.Handle
 	err := p.with(func(handle windows.Handle) (err error) {
 		own, err = duplicate(handle)
@@ -144,13 +144,13 @@ func waitExit(ctx context.Context, handle windows.Handle, closed <-chan struct{}
 	}
 }
 
-func (p *processHandle) waitGroup(ctx context.Context) error {
+func (p *processHandle) WaitGroup(ctx context.Context) error {
 	p.mu.Lock()
 	ended := p.ended
 	p.ended = nil
 	p.mu.Unlock()
 	defer closeAll(ended)
-	if err := p.wait(ctx); err != nil {
+	if err := p.Wait(ctx); err != nil {
 		return err
 	}
 	for _, handle := range ended {
@@ -161,7 +161,7 @@ func (p *processHandle) waitGroup(ctx context.Context) error {
 	return nil
 }
 
-func (p *processHandle) close() error {
+func (p *processHandle) Close() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.handle == 0 {

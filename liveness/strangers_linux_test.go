@@ -52,7 +52,7 @@ func TestNoStrangerGetsASignal(t *testing.T) {
 	proctest.Mount(t, "proc", "/proc", "proc", 0, "")
 	sleep, err := exec.LookPath("sleep")
 	c.Assert(err, qt.IsNil)
-	system := newLiveness(t, liveness.Options{}).(liveness.Opener)
+	system := newLiveness(t, liveness.Options{})
 	type action struct {
 		name string
 		// early opens the process before the race.

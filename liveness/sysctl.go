@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/rollcall-go/rollcall/bootid"
@@ -56,6 +57,9 @@ func newSysctlView(system kinfo.System, kernel sysctlKernel, options Options) (s
 		markerVariable: options.MarkerVariable,
 		liveEnviron:    true,
 		startSlack:     uint64(system.Slack),
+		highestPID:     math.MaxInt32,
+		sameMachine:    options.SameMachine,
+		lastBoot:       new(atomic.Pointer[comparedBoot]),
 	}}
 	view.boot, _ = kernel.boot() // unreadable: nothing is the same boot
 	view.layoutErr = view.checkLayout()
@@ -83,6 +87,7 @@ func (v *sysctlView) check(id *Identity) Verdict {
 	if v.boot.Quality != bootid.Native { // FreeBSD has none until it has gathered randomness
 		now := *v
 		now.boot, _ = v.kernel.boot()
+		now.lastBoot = nil
 		v = &now
 	}
 	verdict, sameBoot, decided := v.judge(id)
@@ -93,21 +98,12 @@ func (v *sysctlView) check(id *Identity) Verdict {
 	if !found {
 		return verdict
 	}
-	return v.judgeHolder(id, sameBoot, holder.start, holder.exited, v)
-}
-
-// holder is the process that has a PID.
-type holder struct {
-	start  uint64 // 0 where the system has none, as of some zombies
-	exited bool
+	return v.judgeHolder(id, sameBoot, holder, v)
 }
 
 // look finds the process that has the PID, or else gives the verdict on
 // whoever had it.
 func (v *sysctlView) look(pid int) (holder, Verdict, bool) {
-	if pid > math.MaxInt32 {
-		return holder{}, unreadable(invalidPID(pid)), false
-	}
 	if v.layoutErr != nil {
 		return holder{}, unreadable(v.layoutErr), false
 	}
@@ -128,7 +124,7 @@ func (v *sysctlView) look(pid int) (holder, Verdict, bool) {
 		case shown && process.PID != pid:
 			return holder{}, unreadable(fmt.Errorf("%w: of PID %d", kinfo.ErrMalformed, process.PID)), false
 		case shown:
-			return holder{uint64(process.Start), process.Exited}, Verdict{}, true
+			return holder{start: uint64(process.Start), exited: process.Exited}, Verdict{}, true
 		default:
 			var decided bool
 			if verdict, decided = v.judgeHidden(pid); decided {
@@ -218,19 +214,19 @@ func (v *sysctlView) readEnviron(pid int) ([]byte, error) {
 	return v.kernel.environ(pid)
 }
 
-func (v *sysctlView) wallStart(stamp uint64) (boot, start time.Time, err error) {
+func (v *sysctlView) wallStart(stamp uint64) (wallStart, error) {
 	if stamp == 0 {
-		return time.Time{}, time.Time{}, errors.New("no start time")
+		return wallStart{}, errors.New("no start time")
 	}
 	bootMicros, err := v.kernel.bootTime()
 	if err != nil {
-		return time.Time{}, time.Time{}, err
+		return wallStart{}, err
 	}
 	micros := int64(stamp)
 	if v.system.AddsBootTime {
 		micros += bootMicros
 	}
-	return time.UnixMicro(bootMicros), time.UnixMicro(micros), nil
+	return wallStart{boot: time.UnixMicro(bootMicros), process: time.UnixMicro(micros), now: time.Now()}, nil
 }
 
 // capture returns the identity of the process that has the PID.

@@ -512,14 +512,19 @@ func TestBSDOldRowIsJudgedByItsTime(t *testing.T) {
 func TestBSDImpossibleIdentityIsUnknown(t *testing.T) {
 	eachBSD(t, func(c *qt.C, m *bsd) {
 		beyond := int64(1) << 31 // negative where an int has 32 bits
-		for _, pid := range []int{-1, -99998, int(beyond)} {
+		if beyond == int64(int(beyond)) {
+			m.expect(c, liveness.Identity{PID: int(beyond)}, liveness.Dead, liveness.NoProcess)
+		}
+		for _, pid := range []int{-1, -99998} {
 			if verdict := m.check(c, liveness.Identity{PID: pid}); !errors.Is(verdict.Err, liveness.ErrInvalid) || verdict.State != liveness.Unknown {
 				c.Errorf("%d: %v", pid, verdict)
 			}
 			_, err := m.liveness(c, liveness.Options{}).Capture(pid)
 			c.Check(err, qt.ErrorIs, liveness.ErrInvalid)
 		}
-		_, err := liveness.NewSysctl(m.system, &m.Kernel, liveness.Options{Root: "/proc"})
+		_, err := m.liveness(c, liveness.Options{}).Capture(int(beyond))
+		c.Check(err, qt.ErrorIs, liveness.ErrInvalid)
+		_, err = liveness.NewSysctl(m.system, &m.Kernel, liveness.Options{Root: "/proc"})
 		c.Check(err, qt.ErrorIs, liveness.ErrInvalidOptions)
 	})
 }

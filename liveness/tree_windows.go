@@ -18,7 +18,7 @@ type member struct {
 // signalGroup terminates the tree of processes. All of them are held by handles
 // before one is terminated, so that no PID of a parent is given to another
 // process meanwhile.
-func (p *processHandle) signalGroup(sig os.Signal) error {
+func (p *processHandle) SignalGroup(sig os.Signal) error {
 	var root windows.Handle
 	err := p.with(func(handle windows.Handle) (err error) {
 		if sig != os.Kill {

@@ -3,6 +3,7 @@ package liveness
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -13,10 +14,12 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/google/uuid"
 	"github.com/rollcall-go/rollcall/bootid"
 	"github.com/rollcall-go/rollcall/internal/exhausted"
 )
+
+// view is what a System is here.
+type view = procView
 
 // procView is one view of the processes of this machine: our own, or that of a
 // procfs of another PID namespace.
@@ -32,8 +35,8 @@ type procView struct {
 	files bool
 	// pidfs says that pidfds have an inode number that is a Unique.
 	pidfs bool
-	// pidfds says that this process may open pidfds.
-	pidfds bool
+	// pidfdErr is why this process cannot open pidfds; nil if it can.
+	pidfdErr error
 
 	// selfPID is kept too: os.Getpid is a system call each time.
 	selfPID               int
@@ -43,23 +46,25 @@ type procView struct {
 	namespaceErr error
 }
 
-func newLiveness(options Options) (Liveness, error) {
+func newView(options Options) (procView, error) {
 	view, err := ownView()
 	if err != nil {
-		return nil, err
+		return procView{}, err
 	}
 	view.boot, err = bootid.Current()
 	if exhausted.Is(err) {
-		return nil, err
+		return procView{}, err
 	} // otherwise it cannot be read at all: nothing is the same boot
 	if root := filepath.Clean(options.Root); options.Root != "" && root != "/proc" {
 		if view, err = viewOf(root, view); err != nil {
-			return nil, err
+			return procView{}, err
 		}
 	}
-	view.exclusive = options.ExclusiveNamespace
+	view.exclusive, view.sameMachine = options.ExclusiveNamespace, options.SameMachine
 	view.markerVariable = options.MarkerVariable
-	return &Proc{view}, nil
+	view.highestPID = linuxMaxPID
+	view.lastBoot = new(atomic.Pointer[comparedBoot])
+	return view, nil
 }
 
 // ownViewCache holds our own view: nothing in it changes while this process
@@ -104,9 +109,8 @@ func makeOwnView() (procView, error) {
 	if exhausted.Is(err) {
 		return procView{}, err
 	}
-	if err == nil {
+	if view.pidfdErr = err; err == nil {
 		defer unix.Close(fd)
-		view.pidfds = true
 		if isPidfs(fd) {
 			view.selfUnique, err = uniqueOf(fd)
 			view.pidfs = err == nil
@@ -147,7 +151,8 @@ func viewOf(root string, own procView) (procView, error) {
 	}
 	view.boot, view.foreignBoot = boot, boot.Machine == ""
 	view.namespace.PID, view.namespaceErr = namespace, namespaceErr
-	view.namespace.Time = own.namespace.Time // stamps are shifted by the reader's
+	// Stamps are shifted by the reader's.
+	view.namespace.Time, view.namespace.TimeUnique = own.namespace.Time, own.namespace.TimeUnique
 	view.namespace.InitStart = first.start
 	return view, nil
 }
@@ -156,18 +161,30 @@ func viewOf(root string, own procView) (procView, error) {
 // ours if the boot is; a container may have been given other IDs. A subset=pid
 // mount has no boot ID.
 func (v *procView) bootOf(own bootid.ID) (bootid.ID, error) {
-	text, err := v.dir.ReadFile("sys/kernel/random/boot_id")
+	file, err := v.dir.Open("sys/kernel/random/boot_id")
 	if err != nil {
 		return bootid.ID{}, err
 	}
-	boot, err := uuid.Parse(strings.TrimSuffix(string(text), "\n"))
+	defer file.Close()
+	text, err := io.ReadAll(file)
 	if err != nil {
 		return bootid.ID{}, err
 	}
-	if boot.String() == own.Boot {
+	boot, err := bootid.New(string(text))
+	if err != nil {
+		return bootid.ID{}, err
+	}
+	var stat unix.Statfs_t
+	if err := unix.Fstatfs(int(file.Fd()), &stat); err != nil {
+		return bootid.ID{}, os.NewSyscallError("fstatfs", err)
+	}
+	if stat.Type != unix.PROC_SUPER_MAGIC {
+		boot.Quality = bootid.Given
+	}
+	if boot.Boot == own.Boot && boot.Quality == own.Quality {
 		return own, nil
 	}
-	return bootid.ID{Boot: boot.String(), Quality: bootid.Native}, nil
+	return boot, nil
 }
 
 // showsOwnPIDs reports whether the procfs at root counts PIDs as our system
@@ -231,14 +248,28 @@ func readNamespace() (Namespace, error) {
 	if n.Time, err = parseNamespaceLink(os.Readlink(dir + "/time")); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return Namespace{}, err
 	}
-	fd, err := unix.Open(dir+"/pid", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if n.PIDUnique, err = namespaceID(dir + "/pid"); err != nil {
+		return Namespace{}, err
+	}
+	if n.Time != 0 && n.Time != initialTimeNamespace {
+		if n.TimeUnique, err = namespaceID(dir + "/time"); err != nil {
+			return Namespace{}, err
+		}
+	}
+	return n, nil
+}
+
+// namespaceID returns the ID that the kernel never gives twice in a boot, 0 on
+// kernels without (NS_GET_ID, ioctl_nsfs(2)).
+func namespaceID(link string) (uint64, error) {
+	fd, err := unix.Open(link, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return Namespace{}, &os.PathError{Op: "open", Path: dir + "/pid", Err: err}
+		return 0, &os.PathError{Op: "open", Path: link, Err: err}
 	}
 	defer unix.Close(fd)
 	var id uint64
-	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.NS_GET_ID, uintptr(unsafe.Pointer(&id))); errno == 0 {
-		n.PIDUnique = id
+	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.NS_GET_ID, uintptr(unsafe.Pointer(&id))); errno != 0 {
+		return 0, nil //nolint:nilerr // ENOTTY before Linux 6.18
 	}
-	return n, nil
+	return id, nil
 }

@@ -251,7 +251,7 @@ func TestNamespaceThatHasTheNumberOfAnotherIsNotTakenForIt(t *testing.T) {
 			}
 			c.Check(id.Namespace.PIDUnique, qt.Not(qt.Equals), earlier.Namespace.PIDUnique)
 			// As the new namespace judges the record of the earlier one.
-			scope := liveness.NewScope(id, false)
+			scope := liveness.NewScope(id, liveness.Options{})
 			verdict, _, decided := scope.Judge(earlier)
 			c.Check(decided, qt.IsTrue)
 			c.Check(verdict, qt.Equals, liveness.Verdict{State: liveness.Dead, Reason: liveness.OtherNamespace})
@@ -525,5 +525,9 @@ func TestLargestPIDThatNobodyHasIsDead(t *testing.T) {
 		t.Fatalf("somebody has PID %d: %v", pid, err)
 	}
 	wantVerdict(c, liveness.Identity{PID: pid}, liveness.Dead, liveness.NoProcess)
-	c.Check(newLiveness(t, liveness.Options{}).Check(liveness.Identity{PID: math.MaxInt32}).Err, qt.ErrorIs, liveness.ErrInvalid)
+	for _, pid := range []int{pid + 1, 99999999, math.MaxInt32} {
+		wantVerdict(c, liveness.Identity{PID: pid}, liveness.Dead, liveness.NoProcess)
+		id := liveness.Identity{PID: pid, Boot: bootid.ID{Machine: machineB, Boot: boot2, Quality: bootid.Native}}
+		wantVerdict(c, id, liveness.Unknown, liveness.OtherMachine)
+	}
 }

@@ -66,7 +66,7 @@ func (*exitQueue) close() error { return nil }
 
 func (h *queuedHandle) judge() (Verdict, error) {
 	over, err := isOver(h.handle)
-	return verdictOf(true, over), err
+	return verdictOf(over), err
 }
 
 func (h *queuedHandle) close() {

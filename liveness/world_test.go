@@ -171,7 +171,7 @@ func TestScriptedMachineFollowsTheRules(t *testing.T) {
 				}
 				holder = &h
 			}
-			scope := liveness.NewScope(self, s.exclusive)
+			scope := liveness.NewScope(self, liveness.Options{ExclusiveNamespace: s.exclusive})
 			want := scope.JudgeAll(id, holder)
 			if id.PID > 1<<22 { // of no process on Linux
 				want = liveness.Verdict{Reason: liveness.Unreadable, Err: liveness.ErrInvalid}
