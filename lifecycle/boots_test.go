@@ -177,9 +177,6 @@ func TestAHeartbeatOfABootIDInAnotherFormHasNoAge(t *testing.T) {
 		cleaner.Clock = fixedClock{boot, 2 * time.Hour}
 		c.Check(decided(c, cleaner, record), qt.Equals, allKept, qt.Commentf("%q", text))
 	}
-	record := newRecord(w, "a")
-	record.Heartbeat.Awake = -5 * time.Hour
-	c.Check(decided(c, newCleaner(w, new(memstore.Store)), record), qt.Equals, allKept, qt.Commentf("before the boot"))
 }
 
 // Some systems make a machine ID at each boot, or while they run, and images

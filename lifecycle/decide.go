@@ -193,7 +193,7 @@ func (j *judge) launchFailed(began Heartbeat) bool {
 // which one has its boot ID and one that of the kernel, have none.
 func (j *judge) age(h Heartbeat) (age time.Duration, relation bootid.Relation) {
 	relation = j.compareBoot(h.Boot)
-	if !h.Boot.Valid() || h.Boot.Boot == "" || j.now.Boot.Boot == "" || h.Awake < 0 {
+	if !h.Boot.Valid() || h.Boot.Boot == "" || j.now.Boot.Boot == "" {
 		return 0, bootid.Incomparable
 	}
 	now := j.now.Awake
