@@ -45,31 +45,34 @@ func TestTimeNamespaceThatHasTheNumberOfAnotherIsNotTakenForIt(t *testing.T) {
 	recorder.Kill()
 	older := id // what a kernel before 6.18 would have recorded
 	older.Namespace.PIDUnique, older.Namespace.TimeUnique = 0, 0
-	const tries = 50
-	for range tries {
-		judge := func(id liveness.Identity) (verdict string, sameNumber bool) {
-			child := proctest.StartInTimeNamespace(t, askCommand(t, liveness.Options{}, id), 500_000*time.Second)
-			defer child.Kill()
-			verdict = child.ReadLine(t)
-			link := fmt.Sprintf("time:[%d]", id.Namespace.Time)
-			return verdict, readlink(t, fmt.Sprintf("/proc/%d/ns/time", child.PID())) == link
+	link := fmt.Sprintf("time:[%d]", id.Namespace.Time)
+	for _, test := range []struct {
+		name string
+		id   liveness.Identity
+		want string
+	}{
+		{"by all", id, saysAlive},
+		{"by start", withoutUnique(id), saysNoEvidence},
+		{"by all that an older kernel has", older, saysAlive},
+		{"by start on an older kernel", withoutUnique(older), saysNoEvidence},
+	} {
+		if test.want == saysAlive && test.id.Unique == 0 {
+			test.want = saysNoEvidence
 		}
-		met := true
-		for _, id := range []liveness.Identity{id, older} {
-			if id.Unique != 0 {
-				verdict, same := judge(id)
-				c.Check(verdict, qt.Equals, saysAlive)
-				met = met && same
+		met := false
+		for range 100 {
+			child := proctest.StartInTimeNamespace(t, askCommand(t, liveness.Options{}, test.id), 500_000*time.Second)
+			c.Check(child.ReadLine(t), qt.Equals, test.want, qt.Commentf("%s", test.name))
+			met = readlink(t, fmt.Sprintf("/proc/%d/ns/time", child.PID())) == link
+			child.Kill()
+			if met {
+				break
 			}
-			verdict, same := judge(withoutUnique(id))
-			c.Check(verdict, qt.Equals, saysNoEvidence)
-			met = met && same
 		}
-		if met {
-			return
+		if !met {
+			proctest.Skip(t, "%s: the number of the time namespace was not given again", test.name)
 		}
 	}
-	proctest.Skip(t, "no number of a time namespace was given twice in %d tries", tries)
 }
 
 // secondView makes this process one without rights that sees a procfs of its
