@@ -243,6 +243,14 @@ func TestAgesAreJudgedByTheOptionsOfTheLiveness(t *testing.T) {
 	c.Check(decided(c, cleaner, record), qt.Equals, allKept)
 }
 
+func TestJudgeWithoutAStoreIsAnError(t *testing.T) {
+	t.Parallel()
+	c := qt.New(t)
+	w := livenesstest.New()
+	_, err := lifecycle.Cleaner{Liveness: w, Clock: w}.Judge(newRecord(w, "a"))
+	c.Check(err, qt.ErrorIs, lifecycle.ErrMisconfigured)
+}
+
 // A Cleaner whose Owner was forgotten skips all there is.
 func TestAPassThatSkippedAllForWantOfAnOwnerSaysSo(t *testing.T) {
 	t.Parallel()
