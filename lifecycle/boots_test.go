@@ -188,7 +188,6 @@ func TestARecordOfTheCleanersOwnerIsOfThisMachine(t *testing.T) {
 	process := w.Start()
 	record := tracking(w, "a", process)
 	record.Identity.Boot.Machine, record.Heartbeat.Boot.Machine = otherMachine, otherMachine
-	living := record
 	w.Reboot()
 	w.Advance(2 * time.Hour)
 	cleaner := newCleaner(w, new(memstore.Store))
@@ -210,7 +209,7 @@ func TestARecordOfTheCleanersOwnerIsOfThisMachine(t *testing.T) {
 
 	// In one boot the machine ID says nothing in any case.
 	again := w.Start()
-	living = tracking(w, "b", again)
+	living := tracking(w, "b", again)
 	living.Identity.Boot.Machine = otherMachine
 	c.Check(decide(living), qt.Equals, "keep alive")
 }

@@ -47,7 +47,8 @@ func parseProcStat(line []byte) (procStat, error) {
 		return procStat{}, errBadStat
 	}
 	stat := procStat{state: line[end+2]}
-	number, _, ok := bytes.Cut(line, []byte(" "))
+	number, _, _ := bytes.Cut(line, []byte(" "))
+	var ok bool
 	if stat.pid, ok = parseDecimal(number); !ok {
 		return procStat{}, errBadStat
 	}
