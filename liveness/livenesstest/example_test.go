@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/rollcall-go/rollcall/bootid"
 	"github.com/rollcall-go/rollcall/lifecycle"
 	"github.com/rollcall-go/rollcall/lifecycle/memstore"
 	"github.com/rollcall-go/rollcall/liveness/livenesstest"
@@ -44,4 +45,20 @@ func ExampleWorld_Suspend() {
 	// Output:
 	// keep heartbeat <nil>
 	// stop stale <nil>
+}
+
+// The same machine looks different to a service that is allowed to see less.
+func ExampleWorld_SetView() {
+	world := livenesstest.New()
+	worker := world.Start()
+	view := world.View()
+	view.Boot.Boot, view.Boot.Quality = "6ba7b810-9dad-11d1-80b4-00c04fd430c8", bootid.Given
+	view.Namespace.InitStart = 0
+	world.SetView(view)
+	fmt.Println(world.Check(worker))
+	world.Exit(worker.PID)
+	fmt.Println(world.Check(worker))
+	// Output:
+	// unknown: nothing recorded tells whose PID it is now
+	// dead: no process has its PID
 }
