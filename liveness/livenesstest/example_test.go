@@ -47,6 +47,32 @@ func ExampleWorld_Suspend() {
 	// stop stale <nil>
 }
 
+// A host's test: does a stop end the worker with what it has started, and nobody
+// else?
+func ExampleWorld_Open() {
+	ctx := context.Background()
+	world, store := livenesstest.New(), new(memstore.Store)
+	worker, compiler, _ := world.Start(), world.Start(), world.Start()
+	world.Group(worker.PID, compiler.PID)
+	record, err := store.Put(ctx, lifecycle.Record{Name: "worker", Identity: worker})
+	if err != nil {
+		fmt.Println(err)
+	}
+
+	cleaner := lifecycle.Cleaner{
+		Store: store, Liveness: world, Clock: world,
+		Terminate: lifecycle.Termination{Liveness: world, Grace: time.Minute, Group: true}.End,
+	}
+	outcome, err := cleaner.Stop(ctx, record, lifecycle.Cause{By: "user", Reason: "asked"})
+	fmt.Println(outcome, err)
+	fmt.Println(world.Check(worker))
+	fmt.Println(world.Signals())
+	// Output:
+	// stopped <nil>
+	// dead: no process has its PID
+	// map[101:[terminated] 102:[terminated]]
+}
+
 // The same machine looks different to a service that is allowed to see less.
 func ExampleWorld_SetView() {
 	world := livenesstest.New()

@@ -8,12 +8,22 @@
 //	cleaner := lifecycle.Cleaner{Store: store, Liveness: world, Clock: world}
 //	report, err := cleaner.Clean(ctx)
 //
-// A [World] is a [liveness.Liveness], and a lifecycle.Clock. Its verdicts
-// follow the rules of package liveness on Linux.
+// A [World] is a [liveness.Liveness], a [liveness.Opener] and a lifecycle.Clock.
+// Its verdicts follow the rules of package liveness on Linux, its processes take
+// signals as on Linux, whatever system the test runs on. What a host does to its
+// processes can be tested too:
+//
+//	world.Ignore(worker.PID, syscall.SIGTERM)
+//	cleaner.Terminate = lifecycle.Termination{Liveness: world, Grace: time.Second}.End
+//	outcome, err := cleaner.Stop(ctx, record, cause)
+//	// world.Signals() is map[worker.PID: {SIGTERM, SIGCONT, SIGKILL}]
+//
+// The grace passes at once in a bubble of [testing/synctest].
 package livenesstest
 
 import (
 	"errors"
+	"os"
 	"sync"
 	"time"
 
@@ -46,6 +56,8 @@ type World struct {
 
 	self      *process
 	processes map[int]*process
+	signals   map[int][]os.Signal
+	waiting   map[chan struct{}]struct{} // closed when a process ends or is let go
 }
 
 // process is a process that runs, or has exited.
@@ -56,9 +68,17 @@ type process struct {
 	environ       []string
 	denied        bool
 	exited        bool
+
+	group   *process // the leader of its group
+	paused  bool
+	pending []os.Signal // come while it was paused
+	ignores []os.Signal
 }
 
-var _ liveness.Liveness = (*World)(nil)
+var (
+	_ liveness.Liveness = (*World)(nil)
+	_ liveness.Opener   = (*World)(nil)
+)
 
 const (
 	// tick is the step of start stamps, that of Linux.
@@ -73,6 +93,7 @@ func New() *World {
 	w := &World{
 		view:       firstView,
 		namespaces: firstView.Namespace.PID, wall: time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC),
+		waiting: map[chan struct{}]struct{}{},
 	}
 	w.boot()
 	return w
@@ -111,7 +132,8 @@ func (w *World) StartElsewhere() liveness.Identity {
 	return w.identity(p, w.newNamespace())
 }
 
-// start starts a process under the PID, or for 0 under one that nobody has.
+// start starts a process under the PID, or for 0 under one that nobody has. It
+// is in the process group of the one that judges.
 func (w *World) start(pid int) *process {
 	if pid == 0 {
 		for w.processes[w.nextPID] != nil {
@@ -123,7 +145,7 @@ func (w *World) start(pid int) *process {
 	w.unique++
 	p := &process{
 		pid: pid, start: w.stamp(), unique: w.unique, began: w.wall,
-		environ: []string{"PATH=/usr/bin"},
+		environ: []string{"PATH=/usr/bin"}, group: w.self,
 	}
 	w.processes[pid] = p
 	w.nextPID = max(w.nextPID, pid+1)
@@ -187,6 +209,7 @@ func (w *World) end(p *process) {
 	}
 	p.exited = true
 	delete(w.processes, p.pid)
+	w.wake()
 }
 
 // Reboot ends every process and begins another boot, whose first process is
@@ -221,8 +244,9 @@ func (w *World) restart() {
 	for _, p := range w.processes {
 		w.end(p)
 	}
-	w.nextPID, w.processes = firstPID, map[int]*process{}
+	w.nextPID, w.processes, w.signals = firstPID, map[int]*process{}, map[int][]os.Signal{}
 	w.self = w.start(0)
+	w.self.group = w.self
 }
 
 // Advance lets time pass while the machine is awake.
