@@ -51,6 +51,12 @@ func JudgeWindow(id *Identity, boot, process, now time.Time) (Verdict, bool) {
 
 func (s *scope) Judge(id Identity) (verdict Verdict, sameBoot, decided bool) { return s.judge(&id) }
 
+// RelateBoot relates a recorded boot to that of the view.
+func (s *scope) RelateBoot(boot bootid.ID) bootid.Relation {
+	relation, _ := s.compareBoot(boot)
+	return relation
+}
+
 func (s procStat) State() byte     { return s.state }
 func (s procStat) Threads() uint64 { return s.threads }
 func (s procStat) Start() uint64   { return s.start }
