@@ -83,12 +83,31 @@ func TestAgesAreNotJudgedAcrossTwoViewsOfAContainer(t *testing.T) {
 			})
 		}
 	}
-	// Another run of the container is another boot.
-	record := newRecord(w, "a")
-	record.Heartbeat = lifecycle.Heartbeat{Boot: given, Awake: time.Hour}
-	cleaner := newCleaner(w, new(memstore.Store))
-	cleaner.Clock = fixedClock{bootid.ID{Boot: native.Boot, Quality: bootid.Given}, 2 * time.Hour}
-	c.Check(decided(c, cleaner, record), qt.Equals, allOver)
+}
+
+// Another run of the container is another boot, but two containers can run at the
+// same time: the age is the lesser of what it can be.
+func TestAgesBetweenTwoContainersAreTheLesserOfWhatTheyCanBe(t *testing.T) {
+	t.Parallel()
+	c := qt.New(t)
+	w := livenesstest.New()
+	for _, test := range []struct {
+		age               time.Duration
+		shared, exclusive string
+	}{
+		{time.Second, allKept, allOver},
+		{time.Hour, allKept, allOver},
+		{time.Hour + 1, allOver, allOver},
+	} {
+		record := newRecord(w, "a")
+		record.Heartbeat = lifecycle.Heartbeat{Boot: bootid.ID{Boot: otherBoot, Quality: bootid.Given}, Awake: 24 * time.Hour}
+		ours := bootid.ID{Boot: bootOf(c, w).Boot, Quality: bootid.Given}
+		cleaner := newCleaner(w, new(memstore.Store))
+		cleaner.Clock = fixedClock{ours, 24*time.Hour + test.age}
+		c.Check(decided(c, cleaner, record), qt.Equals, test.shared, qt.Commentf("%v", test.age))
+		cleaner.Liveness = sameMachine{w, ours} // which knows that there is one at a time
+		c.Check(decided(c, cleaner, record), qt.Equals, test.exclusive, qt.Commentf("%v, one at a time", test.age))
+	}
 }
 
 // Small machines without randomness repeat a boot ID. Awake time tells.

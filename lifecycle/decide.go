@@ -82,7 +82,13 @@ type judge struct {
 
 func newJudge(c Cleaner) *judge {
 	j := &judge{Cleaner: c, now: Beat(c.Clock)}
-	j.compareBoot = func(boot bootid.ID) bootid.Relation { return boot.Compare(j.now.Boot) }
+	j.compareBoot = func(boot bootid.ID) bootid.Relation {
+		relation := boot.Compare(j.now.Boot)
+		if relation == bootid.OtherBoot && boot.Quality == bootid.Given {
+			return bootid.Incomparable // two containers can run at the same time
+		}
+		return relation
+	}
 	// A Liveness of another boot than that of the Clock is no judge of ages.
 	if comparer, ok := c.Liveness.(bootComparer); ok && comparer.CompareBoot(j.now.Boot) == bootid.SameBoot {
 		j.compareBoot = comparer.CompareBoot
@@ -188,9 +194,9 @@ func (j *judge) launchFailed(began Heartbeat) bool {
 // age says how much awake time has passed between h and now, at least. For a
 // heartbeat of an earlier boot that is what this boot has been awake. Awake time
 // does not go back within a boot: where it did, that is another boot, whatever the
-// IDs say. Where it is not known whether two derived IDs are of one boot, the age is
-// the lesser of what it would be in either case; two views of one container, of
-// which one has its boot ID and one that of the kernel, have none.
+// IDs say. Where it is not known whether two IDs of one quality are of one boot, the
+// age is the lesser of what it would be in either case; two views of one container,
+// of which one has its boot ID and one that of the kernel, have none.
 func (j *judge) age(h Heartbeat) (age time.Duration, relation bootid.Relation) {
 	relation = j.compareBoot(h.Boot)
 	if !h.Boot.Valid() || h.Boot.Boot == "" || j.now.Boot.Boot == "" {

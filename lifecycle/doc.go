@@ -47,10 +47,9 @@
 //     owner: leave [Record.Parent] empty where that is wrong.
 //   - Machines that have no machine ID, or were cloned with one, are told
 //     apart by [Record.Owner] alone. A sandbox with a kernel of its own, such as
-//     gVisor's, is a machine in this sense, and so is a container of LXC or
-//     systemd-nspawn: where several of them share a store at once, each needs an
-//     owner, or the heartbeats and launches of one look like those of an earlier
-//     boot to the other.
+//     gVisor's, is a machine in this sense: where several of them share a store at
+//     once, each needs an owner, or the heartbeats and launches of one look like
+//     those of an earlier boot to the other.
 //   - In a container of LXC or systemd-nspawn a heartbeat has no age to a program
 //     that sees the kernel's boot ID in place of the container's.
 //

@@ -51,11 +51,8 @@ func JudgeWindow(id *Identity, boot, process, now time.Time) (Verdict, bool) {
 
 func (s *scope) Judge(id Identity) (verdict Verdict, sameBoot, decided bool) { return s.judge(&id) }
 
-// RelateBoot relates a recorded boot to that of the view.
-func (s *scope) RelateBoot(boot bootid.ID) bootid.Relation {
-	relation, _ := s.compareBoot(boot)
-	return relation
-}
+// CompareBootAlone is the CompareBoot of a System with that scope.
+func (s *scope) CompareBootAlone(boot bootid.ID) bootid.Relation { return s.compareBootAlone(boot) }
 
 func (s procStat) State() byte     { return s.state }
 func (s procStat) Threads() uint64 { return s.threads }

@@ -321,7 +321,7 @@ func TestScriptedMachineFollowsTheRules(t *testing.T) {
 			record.id = s.edited(record.id)
 			id := record.id
 
-			relation := scope.RelateBoot(id.Boot)
+			relation := scope.CompareBootAlone(id.Boot)
 			c.Assert(s.world.CompareBoot(id.Boot), qt.Equals, relation, qt.Commentf("seed %d: %v", seed, id))
 			got, want := s.world.Check(id), scope.JudgeAll(id, s.holder(id.PID))
 			c.Assert(outlined(got), qt.Equals, outlined(want), qt.Commentf("seed %d: %v, seen as %+v", seed, id, s.world.View()))
