@@ -42,8 +42,8 @@ func NewScope(id Identity, options Options) Scope {
 // environment that is read.
 func (s *scope) SetEditableEnviron() { s.liveEnviron = true }
 
-// SetForeignBoot makes s that of a view that may show another machine.
-func (s *scope) SetForeignBoot() { s.foreignBoot = true }
+// SetForeign makes s that of a view that may show another machine.
+func (s *scope) SetForeign() { s.boot.Machine = unknownMachine }
 
 // RememberBoot makes s remember the boot that it compared last, as a System does.
 func (s *scope) RememberBoot() { s.lastBoot = new(atomic.Pointer[comparedBoot]) }

@@ -20,9 +20,6 @@ type scope struct {
 	namespace Namespace
 	// exclusive and sameMachine are those of Options.
 	exclusive, sameMachine bool
-	// foreignBoot says that boot was read in a view whose machine is not
-	// known, and that may be another than that of the record.
-	foreignBoot bool
 	// markerVariable is Options.MarkerVariable.
 	markerVariable string
 	// liveEnviron says that the environment that can be read is the one that
@@ -36,6 +33,10 @@ type scope struct {
 	// remembers none. Many records are of one boot.
 	lastBoot *atomic.Pointer[comparedBoot]
 }
+
+// unknownMachine stands for the machine of a view that may be of another machine
+// than this one: it is that of no record.
+const unknownMachine = "unknown"
 
 type comparedBoot struct {
 	boot     bootid.ID
@@ -58,8 +59,8 @@ func (s *scope) compareBoot(boot bootid.ID) (bootid.Relation, error) {
 	case !compared.boot.Valid():
 		compared.relation = bootid.Incomparable
 		compared.err = fmt.Errorf("%w: boot %q: %w", ErrInvalid, compared.boot.String(), bootid.ErrInvalid)
-	case compared.relation == bootid.OtherBoot && s.foreignBoot && boot.Machine != "":
-		compared.relation = bootid.Incomparable
+	case compared.relation == bootid.OtherMachine && s.boot.Machine == unknownMachine:
+		compared.relation, compared.err = bootid.Incomparable, errUnknownMachine
 	}
 	if s.lastBoot != nil {
 		s.lastBoot.Store(compared)
@@ -115,7 +116,10 @@ func (s *scope) compareBootAlone(boot bootid.ID) bootid.Relation {
 	return relation
 }
 
-var errNoNamespace = errors.New("the PID namespace to compare with could not be read")
+var (
+	errUnknownMachine = errors.New("the procfs may be that of another machine")
+	errNoNamespace    = errors.New("the PID namespace to compare with could not be read")
+)
 
 type namespaceRelation uint8
 
@@ -232,10 +236,9 @@ type wallStart struct{ boot, process, now time.Time }
 func (s *scope) judgeHolder(id *Identity, sameBoot bool, holder holder, from evidence) Verdict {
 	numbers := s.compare(id, holder)
 	switch {
-	// If the recorded process lives, and on this machine, then so does its boot, and
-	// its numbers are what they were: an unequal one is proof even where the boots
-	// cannot be compared.
-	case numbers == differs && (sameBoot || !s.foreignBoot):
+	// If the recorded process lives, then so does its boot, and its numbers are what
+	// they were: an unequal one is proof even where the boots cannot be compared.
+	case numbers == differs:
 		return Verdict{State: Dead, Reason: PIDReused}
 	case numbers == agrees && sameBoot:
 		return verdictOf(holder.exited)

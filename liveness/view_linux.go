@@ -149,7 +149,7 @@ func viewOf(root string, own procView) (procView, error) {
 			return procView{}, err
 		}
 	}
-	view.boot, view.foreignBoot = boot, boot.Machine == ""
+	view.boot = boot
 	view.namespace.PID, view.namespaceErr = namespace, namespaceErr
 	// Stamps are shifted by the reader's.
 	view.namespace.Time, view.namespace.TimeUnique = own.namespace.Time, own.namespace.TimeUnique
@@ -161,22 +161,23 @@ func viewOf(root string, own procView) (procView, error) {
 // ours if the boot is; a container may have been given other IDs. A subset=pid
 // mount has no boot ID.
 func (v *procView) bootOf(own bootid.ID) (bootid.ID, error) {
+	unknown := bootid.ID{Machine: unknownMachine}
 	file, err := v.dir.Open("sys/kernel/random/boot_id")
 	if err != nil {
-		return bootid.ID{}, err
+		return unknown, err
 	}
 	defer file.Close()
 	text, err := io.ReadAll(file)
 	if err != nil {
-		return bootid.ID{}, err
+		return unknown, err
 	}
 	boot, err := bootid.New(string(text))
 	if err != nil {
-		return bootid.ID{}, err
+		return unknown, err
 	}
 	var stat unix.Statfs_t
 	if err := unix.Fstatfs(int(file.Fd()), &stat); err != nil {
-		return bootid.ID{}, os.NewSyscallError("fstatfs", err)
+		return unknown, os.NewSyscallError("fstatfs", err)
 	}
 	if stat.Type != unix.PROC_SUPER_MAGIC {
 		boot.Quality = bootid.Given
@@ -184,6 +185,7 @@ func (v *procView) bootOf(own bootid.ID) (bootid.ID, error) {
 	if boot.Boot == own.Boot && boot.Quality == own.Quality {
 		return own, nil
 	}
+	boot.Machine = unknownMachine
 	return boot, nil
 }
 

@@ -394,7 +394,13 @@ func TestRootProvesNoRebootOfAnotherMachine(t *testing.T) {
 	id := liveness.Identity{PID: 1}
 	id.Boot.Machine, id.Boot.Boot, id.Boot.Quality = machineB, boot1, bootid.Native
 	system := newLiveness(t, liveness.Options{Root: dir})
-	c.Check(system.Check(id), qt.Equals, liveness.Verdict{Reason: liveness.NoEvidence})
+	verdict := system.Check(id)
+	c.Check(verdict.State, qt.Equals, liveness.Unknown)
+	c.Check(verdict.Err, qt.ErrorMatches, "the procfs may be that of another machine")
+	id.PID = 4321 // nobody's there
+	c.Check(system.Check(id).State, qt.Equals, liveness.Unknown)
+	system = newLiveness(t, liveness.Options{Root: dir, SameMachine: true})
+	c.Check(system.Check(id), qt.Equals, liveness.Verdict{State: liveness.Dead, Reason: liveness.Rebooted})
 	child.Kill()
 }
 
