@@ -53,22 +53,17 @@ func (v *procView) checkUnique(id *Identity, sameBoot bool) (verdict Verdict, un
 	if unique, err = uniqueOf(fd); err != nil {
 		return Verdict{}, 0, false
 	}
-	holder := holder{unique: unique}
-	known := true
-	if unique == id.Unique && id.Start != 0 {
-		if known = startKnown(unique, id.Start); known {
-			holder.start = id.Start
-		} else if v.files {
-			stat, _ := v.readStat(id.PID) // of the pidfd's process if that has its PID below
-			holder.start = stat.start
-		}
-	}
-	numbers := v.compare(id, holder)
-	switch {
-	case unique != id.Unique:
+	if unique != id.Unique {
 		return Verdict{State: Dead, Reason: PIDReused}, unique, true
-	case numbers == agrees && !sameBoot:
+	}
+	if !sameBoot {
 		return Verdict{}, unique, false
+	}
+	numbers, start := agrees, uint64(0)
+	if id.Start != 0 && !startKnown(unique, id.Start) && v.files {
+		stat, _ := v.readStat(id.PID) // of the pidfd's process if that has its PID below
+		start = stat.start
+		numbers = v.compare(id, holder{start: start, unique: unique})
 	}
 	verdict, err = v.judgePinned(fd, id.PID)
 	switch {
@@ -76,8 +71,8 @@ func (v *procView) checkUnique(id *Identity, sameBoot bool) (verdict Verdict, un
 		return Verdict{}, 0, false
 	case numbers == differs && verdict.Reason != NoProcess:
 		verdict = Verdict{State: Dead, Reason: PIDReused}
-	case verdict.State == Alive && !known && holder.start == id.Start:
-		rememberStart(unique, id.Start)
+	case verdict.State == Alive && start != 0 && start == id.Start:
+		rememberStart(unique, start)
 	}
 	return verdict, unique, true
 }
