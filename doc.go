@@ -39,6 +39,18 @@
 // docs/platforms.md has where each comes from and what it is worth; tests hold it
 // against what the code does.
 //
+// In containers, each of which CI runs the tests in:
+//
+//	place                      boot ID                PID namespace       unique
+//	runc and what uses it      native, the host's     its own             as on the host
+//	bubblewrap, firejail       native, the host's     its own             as on the host
+//	systemd-nspawn, LXC        given to each          its own             as on the host
+//	gVisor                     native, of a sandbox   number 5, in each   no
+//	Linux 6.1                  native                 the first one       no
+//
+// A given boot ID was put over the kernel's, which a program in the container may
+// still see: the two prove nothing together.
+//
 // Android denies the boot ID to applications. Without it equal start stamps and
 // unique numbers prove nothing; an unequal stamp still proves another process. A
 // process that may read it has all four.

@@ -62,8 +62,10 @@ const (
 	// Given was put over the kernel's own by a container manager: LXC and
 	// systemd-nspawn bind a file over the kernel's, which then does not lie on
 	// procfs. It names one run of one container. Unequal given values are
-	// different runs. A given and a native value may be two views of one boot,
-	// seen from two places in one container: together they prove nothing.
+	// different runs, or of different containers, which can run at the same time:
+	// whoever compares them has to know that it is one container. A given and a
+	// native value may be two views of one boot, seen from two places in one
+	// container: together they prove nothing.
 	Given
 	// Native is the kernel's own: unchanged by clock steps and by suspend, and
 	// random, but for Windows, where it counts. Unequal native values are

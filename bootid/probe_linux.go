@@ -51,7 +51,7 @@ func readBootFile(file string, buf []byte) (n int, quality Quality, err error) {
 	if err != nil {
 		return 0, 0, &os.PathError{Op: "open", Path: file, Err: err}
 	}
-	defer unix.Close(fd) //nolint:errcheck // it was only read
+	defer unix.Close(fd)
 	quality, err = fileQuality(fd)
 	if err != nil {
 		return 0, 0, &os.PathError{Op: "fstatfs", Path: file, Err: err}

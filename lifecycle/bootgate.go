@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"strconv"
 	"strings"
@@ -12,7 +13,6 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/rollcall-go/rollcall/bootid"
 	"github.com/rollcall-go/rollcall/liveness"
 )
 
@@ -49,6 +49,11 @@ type BootGate struct {
 	// Every opens the gate again after that much awake time. Zero keeps it
 	// closed until the next boot.
 	Every time.Duration
+	// ClaimTimeout is how much awake time a claim holds whose claimer lives and
+	// does not come to an end: one that was stopped from its terminal, or hangs.
+	// After that the next one runs the function too, beside it. Zero is five
+	// minutes; a negative one is no limit.
+	ClaimTimeout time.Duration
 
 	// Liveness judges the process that has claimed the gate; nil is
 	// liveness.New(liveness.Options{}).
@@ -64,19 +69,28 @@ type BootGate struct {
 //
 // The gate is claimed for this process before the function runs, and closed
 // after the function has returned nil. While the claimer lives, others return
-// at once without running it. When the claimer dies on the way the next one
-// takes over; when the function fails the gate opens again. A claim that could
-// not be taken back, because the KV failed, is an error, and holds until the
-// claimer calls Do again or ends. Where the boot cannot be read, the function
-// runs every time.
+// at once without running it, for as long as ClaimTimeout. When the claimer dies
+// on the way the next one takes over; when the function fails the gate opens
+// again. A claim that could not be taken back, because the KV failed, is an error,
+// and holds until the claimer calls Do again or ends, or ClaimTimeout has passed.
+// Where the boot cannot be read, the function runs every time. A state that the KV
+// holds from a later awake time than now is of another boot, and counts for
+// nothing.
 //
-// A closed gate costs the reading of the boot ID and one Get.
+// A closed gate costs the reading of the boot ID, of the clock and one Get.
 func (g *BootGate) Do(ctx context.Context, f func(context.Context) error) (ran bool, err error) {
+	ran, _, err = g.do(ctx, f)
+	return ran, err
+}
+
+// do is Do. The claimer is the process whose claim was found, while it lives.
+func (g *BootGate) do(ctx context.Context, f func(context.Context) error) (ran bool, claimer liveness.Identity, err error) {
+	var nobody liveness.Identity
 	if g.KV == nil {
-		return false, fmt.Errorf("lifecycle: %w: BootGate without a KV", ErrMisconfigured)
+		return false, nobody, fmt.Errorf("lifecycle: %w: BootGate without a KV", ErrMisconfigured)
 	}
 	if err := ctx.Err(); err != nil {
-		return false, fmt.Errorf("lifecycle: boot gate: %w", err)
+		return false, nobody, fmt.Errorf("lifecycle: boot gate: %w", err)
 	}
 	selfIdentity := g.Self
 	if selfIdentity == nil {
@@ -84,16 +98,16 @@ func (g *BootGate) Do(ctx context.Context, f func(context.Context) error) (ran b
 	}
 	self, err := selfIdentity()
 	if err != nil || self.Boot.Boot == "" {
-		return true, f(ctx)
+		return true, nobody, f(ctx)
 	}
 	key := g.key(self)
 	value, err := g.KV.Get(ctx, key)
 	if err != nil {
-		return false, fmt.Errorf("lifecycle: read boot gate: %w", err)
+		return false, nobody, fmt.Errorf("lifecycle: read boot gate: %w", err)
 	}
-	closed, err := g.closed(value, self)
+	closed, claimer, err := g.closed(value, self)
 	if closed || err != nil {
-		return false, err
+		return false, claimer, err
 	}
 	state := g.state(gateClaimed)
 	state.run, state.claimer = uuid.Must(uuid.NewV7()).String(), self
@@ -102,10 +116,10 @@ func (g *BootGate) Do(ctx context.Context, f func(context.Context) error) (ran b
 	defer claims.Delete(state.run)
 	claimed, err := g.KV.CompareAndSwap(ctx, key, value, claim)
 	if err != nil {
-		return false, fmt.Errorf("lifecycle: claim boot gate: %w", err)
+		return false, claimer, fmt.Errorf("lifecycle: claim boot gate: %w", err)
 	}
 	if !claimed {
-		return false, nil // somebody else was quicker
+		return false, claimer, nil // somebody else was quicker
 	}
 
 	// Whatever becomes of the function, the claim must not outlast it. A swap
@@ -118,10 +132,10 @@ func (g *BootGate) Do(ctx context.Context, f func(context.Context) error) (ran b
 		}
 	}()
 	if err := f(ctx); err != nil {
-		return true, err
+		return true, claimer, err
 	}
 	after = gateDone
-	return true, nil
+	return true, claimer, nil
 }
 
 // key names the gate of this boot, PID namespace and soft reboot.
@@ -150,47 +164,68 @@ var claims sync.Map
 // be called alive nor dead.
 const unjudgedClaim = time.Minute
 
+// defaultClaimTimeout is what ClaimTimeout is if it is zero.
+const defaultClaimTimeout = 5 * time.Minute
+
 // closed reports whether the value says that the function has run, or is being
-// run by somebody who lives.
-func (g *BootGate) closed(value string, self liveness.Identity) (bool, error) {
+// run by somebody who lives, the claimer; that one is named also where it has had
+// its time.
+func (g *BootGate) closed(value string, self liveness.Identity) (closed bool, claimer liveness.Identity, err error) {
 	state, ok := parseGateState(value)
 	if !ok {
-		return false, nil // never run, or nothing that this version understands
+		return false, claimer, nil // never run, or nothing that this version understands
+	}
+	age, known := g.age(state)
+	if known && age < 0 {
+		return false, claimer, nil // awake time does not go back: another boot with the same ID
 	}
 	switch state.state {
 	case gateDone:
-		if g.Every <= 0 && self.Boot.Quality == bootid.Native {
-			return true, nil // its age would say nothing
-		}
-		age, known := g.age(state)
-		if known && age < 0 {
-			return false, nil // awake time does not go back: another boot with one derived ID
-		}
-		return g.Every <= 0 || !known || age < g.Every, nil
+		return g.Every <= 0 || !known || age < g.Every, claimer, nil
 	case gateClaimed:
-		if state.claimer == self {
-			_, underWay := claims.Load(state.run)
-			return underWay, nil
+		verdict, err := g.checkClaimer(state, self)
+		if err != nil {
+			return false, claimer, err
 		}
-		judge := g.Liveness
-		if judge == nil {
-			var err error
-			if judge, err = liveness.New(liveness.Options{}); err != nil {
-				return false, fmt.Errorf("lifecycle: boot gate: %w", err)
-			}
+		limit := g.ClaimTimeout
+		switch {
+		case limit == 0:
+			limit = defaultClaimTimeout
+		case limit < 0:
+			limit = math.MaxInt64
 		}
-		switch judge.Check(state.claimer).State {
+		switch verdict {
 		case liveness.Alive:
-			return true, nil
+			return !known || age < limit, state.claimer, nil
 		case liveness.Dead:
-			return false, nil
+			return false, claimer, nil
 		default:
-			age, known := g.age(state)
-			return known && age < unjudgedClaim, nil
+			if known && age < min(unjudgedClaim, limit) {
+				return true, state.claimer, nil
+			}
+			return false, claimer, nil
 		}
 	default:
-		return false, nil
+		return false, claimer, nil
 	}
+}
+
+// checkClaimer says whether the claimer of a run is at it.
+func (g *BootGate) checkClaimer(state gateState, self liveness.Identity) (liveness.State, error) {
+	if state.claimer == self {
+		if _, underWay := claims.Load(state.run); underWay {
+			return liveness.Alive, nil
+		}
+		return liveness.Dead, nil
+	}
+	judge := g.Liveness
+	if judge == nil {
+		var err error
+		if judge, err = liveness.New(liveness.Options{}); err != nil {
+			return 0, fmt.Errorf("lifecycle: boot gate: %w", err)
+		}
+	}
+	return judge.Check(state.claimer).State, nil
 }
 
 // age is how much awake time has passed since the state was written. It is not

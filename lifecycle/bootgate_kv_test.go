@@ -3,7 +3,9 @@ package lifecycle_test
 import (
 	"context"
 	"fmt"
+	"hash/crc64"
 	"iter"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -97,6 +99,13 @@ func TestAGateWithoutAKVIsMisconfigured(t *testing.T) {
 	c.Assert(err, qt.ErrorIs, lifecycle.ErrMisconfigured)
 }
 
+// newer is the text of an identity with a field of a newer version.
+func newer(id liveness.Identity) string {
+	text, _, _ := strings.Cut(id.String(), " check=")
+	text += " color=red"
+	return fmt.Sprintf("%s check=%016x", text, crc64.Checksum([]byte(text), crc64.MakeTable(crc64.ECMA)))
+}
+
 func TestWhatAKVMayHold(t *testing.T) {
 	t.Parallel()
 	c := qt.New(t)
@@ -119,10 +128,13 @@ func TestWhatAKVMayHold(t *testing.T) {
 		{"claimed by an empty identity", "claimed 5 run ", true},
 		{"claimed by garbage", "claimed 5 run garbage", true},
 		{"claimed by one who lives", "claimed 5 run " + alive.String(), false},
+		{"done, in the future", "done 999999999999999", true},
+		{"claimed by one who lives, in the future", "claimed 999999999999999 run " + alive.String(), true},
 		{"claimed by one who is dead", "claimed 5 run " + dead.String(), true},
 		{"done, with a field of a newer version", "done 5 by=somebody", false},
 		{"a state of a newer version", "paused 5", true},
-		{"a claim with a field of a newer version", "claimed 5 run " + alive.String() + " color=red", false},
+		{"a claim with a field of a newer version", "claimed 5 run " + newer(alive), false},
+		{"a claim by an identity that was cut short", "claimed 5 run " + alive.String()[:40], true},
 		{"a claim by an identity of a newer version", "claimed 5 run rollcall2 pid=7", true},
 	} {
 		c.Run(test.name, func(c *qt.C) {

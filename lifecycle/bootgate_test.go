@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -181,12 +183,90 @@ func TestLosersReturnAtOnceWhileTheClaimerLives(t *testing.T) {
 	w := livenesstest.New()
 	kv := newKV()
 	ran, err := newGate(w, kv).Do(c.Context(), func(context.Context) error {
-		w.Advance(year)
+		w.Advance(5*time.Minute - 1)
 		runs(c, gateOf(w, kv, w.Start()), false)
 		return nil
 	})
 	c.Assert(err, qt.IsNil)
 	c.Assert(ran, qt.IsTrue)
+}
+
+// A claimer that was stopped from its terminal, or hangs, holds nobody up.
+func TestAClaimerThatDoesNotComeToAnEndIsNotWaitedForAnyLonger(t *testing.T) {
+	t.Parallel()
+	c := qt.New(t)
+	for _, test := range []struct {
+		name          string
+		timeout, held time.Duration
+	}{
+		{"by default", 0, 5 * time.Minute},
+		{"as long as the host says", time.Hour, time.Hour},
+	} {
+		c.Run(test.name, func(c *qt.C) {
+			w, kv := livenesstest.New(), newKV()
+			claimer := claimed(c, w, kv)
+			store := new(memstore.Store)
+			put(c, store, newDead(w, "a"))
+			var log strings.Builder
+			cleaner := newCleaner(w, store)
+			cleaner.Logger = slog.New(slog.NewTextHandler(&log, nil))
+			gate := newGate(w, kv)
+			gate.ClaimTimeout = test.timeout
+			w.Advance(test.held - 1)
+			report, err := cleaner.CleanOncePerBoot(c.Context(), gate)
+			c.Assert(err, qt.IsNil)
+			c.Check(report.GateClosed, qt.IsTrue)
+			c.Check(report.GateClaimer.String(), qt.Equals, claimer.String())
+			c.Check(report.String(), qt.Equals, fmt.Sprintf("gate closed, PID %d is at it, nothing examined", claimer.PID))
+
+			w.Advance(1)
+			report, err = cleaner.CleanOncePerBoot(c.Context(), gate)
+			c.Assert(err, qt.IsNil)
+			c.Check(report.GateClosed, qt.IsFalse)
+			c.Check(report.Stopped, qt.Equals, 1)
+			c.Check(report.GateClaimer.String(), qt.Equals, claimer.String())
+			c.Check(report.String(), qt.Matches, fmt.Sprintf(`1 examined: 1 stopped .*, beside PID %d, which has claimed the gate for too long`, claimer.PID))
+			c.Check(log.String(), qt.Contains, "boot gate claimed for too long")
+			c.Check(log.String(), qt.Contains, fmt.Sprintf("pid=%d", claimer.PID))
+
+			report, err = cleaner.CleanOncePerBoot(c.Context(), gate)
+			c.Assert(err, qt.IsNil)
+			c.Check(report.GateClosed, qt.IsTrue)
+			c.Check(report.GateClaimer, qt.IsNil)
+		})
+	}
+}
+
+func TestAClaimWithoutALimitHoldsAsLongAsItsClaimerLives(t *testing.T) {
+	t.Parallel()
+	c := qt.New(t)
+	w, kv := livenesstest.New(), newKV()
+	claimer := claimed(c, w, kv)
+	gate := newGate(w, kv)
+	gate.ClaimTimeout = -1
+	w.Advance(year)
+	runs(c, gate, false)
+	w.Exit(claimer.PID)
+	runs(c, gate, true)
+}
+
+// The ID of a boot can come again, on a small machine without randomness. Its
+// awake time has gone back then.
+func TestAStateOfALaterAwakeTimeIsOfAnotherBoot(t *testing.T) {
+	t.Parallel()
+	c := qt.New(t)
+	for _, end := range []func(*qt.C, *world, lifecycle.KV){
+		func(c *qt.C, w *world, kv lifecycle.KV) { runs(c, newGate(w, kv), true) },
+		func(c *qt.C, w *world, kv lifecycle.KV) { claimed(c, w, kv) },
+	} {
+		w, kv := livenesstest.New(), newKV()
+		w.Advance(5 * time.Hour)
+		end(c, w, kv)
+		gate := newGate(w, kv)
+		gate.Clock = fixedClock{boot: bootOf(c, w), awake: time.Minute}
+		runs(c, gate, true)
+		runs(c, gate, false)
+	}
 }
 
 // claimed leaves a claim of a process that never came to release it.
@@ -230,7 +310,7 @@ func TestAProcessDoesNotRunTwiceAtOnce(t *testing.T) {
 	c := qt.New(t)
 	w, kv := livenesstest.New(), newKV()
 	ran, err := newGate(w, kv).Do(c.Context(), func(context.Context) error {
-		w.Advance(year)
+		w.Advance(5*time.Minute - 1)
 		runs(c, newGate(w, kv), false)
 		return nil
 	})

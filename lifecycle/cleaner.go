@@ -25,7 +25,10 @@ type Cleaner struct {
 	Clock Clock
 
 	// Owner is the machine or device whose records are judged. Records
-	// without an owner belong to it too; all others are skipped.
+	// without an owner belong to it too; all others are skipped. A record that
+	// names this owner is of this machine, whatever its machine ID was when the
+	// record was written. Where it is empty and all records have an owner, Clean
+	// skips them all and returns an error that matches [ErrMisconfigured].
 	Owner string
 
 	// LaunchTimeout is how much awake time a launching record has to come up.
@@ -146,6 +149,10 @@ func (p *pass) finish(ctx context.Context, started time.Time) (Report, error) {
 	case p.ctx.Err() != nil:
 		p.errs.end = fmt.Errorf("lifecycle: clean ended early: %w", context.Cause(p.ctx))
 	}
+	if p.Owner == "" && p.report.Skipped > 0 && p.report.Skipped == p.report.Examined {
+		p.errs.add(fmt.Errorf("lifecycle: %w: the Cleaner has no Owner, and each of the %d records has one, such as %q",
+			ErrMisconfigured, p.report.Skipped, p.skipped))
+	}
 	p.report.Took = time.Since(started)
 	if p.OnProgress != nil {
 		p.OnProgress(Progress{p.report.Examined, p.report.Stopped})
@@ -176,16 +183,22 @@ func (c Cleaner) CleanOncePerBoot(ctx context.Context, gate *BootGate) (Report, 
 		g.Clock = c.Clock
 	}
 	var report Report
-	ran, err := g.Do(ctx, func(ctx context.Context) (err error) {
+	ran, claimer, err := g.do(ctx, func(ctx context.Context) (err error) {
 		if report, err = c.Clean(ctx); err == nil && report.KeptBy[ReasonChanged] > 0 {
 			return errUndecided
 		}
 		return err
 	})
+	if !claimer.IsZero() {
+		report.GateClaimer = &claimer
+	}
 	if err == errUndecided { //nolint:errorlint // joined to another error it must not get lost
 		return report, nil
 	}
 	report.GateClosed = !ran && err == nil
+	if ran && report.GateClaimer != nil && c.Logger != nil {
+		c.Logger.Log(ctx, slog.LevelWarn, "boot gate claimed for too long", "claimer", claimer.String())
+	}
 	return report, err
 }
 
@@ -216,7 +229,7 @@ func (c Cleaner) judge() (*judge, error) {
 			return nil, fmt.Errorf("lifecycle: %w", err)
 		}
 	}
-	return &judge{Cleaner: c, now: Beat(c.Clock)}, nil
+	return newJudge(c), nil
 }
 
 // pass is one run of Clean.
@@ -240,6 +253,8 @@ type pass struct {
 	changed map[string]string
 	// unread is an error of the second round that may be about any of them.
 	unread error
+	// skipped is the owner of a record that was skipped.
+	skipped string
 }
 
 // work is one record on its way through a pass.
@@ -473,6 +488,7 @@ func (p *pass) account(w *work) {
 		p.fail(w.record, verb, w.err)
 	case w.decision.Action == Skip:
 		r.Skipped++
+		p.skipped = w.record.Owner
 	case w.decision.Action == Keep:
 		r.Kept++
 		r.KeptBy[w.decision.Reason]++

@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	qt "github.com/frankban/quicktest"
@@ -46,6 +47,31 @@ func TestWithoutConcurrencyAllHappensInTheCallersGoroutine(t *testing.T) {
 		c.Assert(err, qt.IsNil)
 		c.Assert(calls, qt.Equals, 7)
 	}
+}
+
+// None of the workers goes on.
+func TestACancelledConcurrentPassJudgesNoMoreRecords(t *testing.T) {
+	t.Parallel()
+	c := qt.New(t)
+	w := livenesstest.New()
+	var records []lifecycle.Record
+	for i := range 256 {
+		records = append(records, tracking(w, fmt.Sprint(i), w.Start()))
+	}
+	const workers, enough = 4, 10
+	ctx, cancel := context.WithCancel(c.Context())
+	var asked atomic.Int64
+	cleaner := lifecycle.Cleaner{Store: yielding(records...), Clock: w, Concurrency: workers}
+	cleaner.Liveness = livenessFunc(func(id liveness.Identity) liveness.Verdict {
+		if asked.Add(1) == enough {
+			cancel()
+		}
+		return w.Check(id)
+	})
+	report, err := cleaner.Clean(ctx)
+	c.Check(err, qt.ErrorIs, context.Canceled)
+	c.Check(asked.Load() < enough+workers, qt.IsTrue, qt.Commentf("%d were asked for", asked.Load()))
+	c.Check(report.Examined < enough+workers, qt.IsTrue, qt.Commentf("%d were examined", report.Examined))
 }
 
 func TestConcurrentPassesJudgeEachRecordOnce(t *testing.T) {

@@ -59,16 +59,41 @@ type Decision struct {
 	Verdict liveness.Verdict
 }
 
+// bootComparer is an ability that a Liveness may have besides: to relate a
+// recorded boot to the one that it judges by, as [liveness.System.CompareBoot]
+// does, which knows whether all records are of this machine.
+type bootComparer interface {
+	CompareBoot(bootid.ID) bootid.Relation
+}
+
 // judge holds what stays the same during one pass.
 type judge struct {
 	Cleaner
 	now Heartbeat
+	// compareBoot relates a boot to that of now.
+	compareBoot func(bootid.ID) bootid.Relation
 	// living are the identities that were found alive in this pass, each asked
 	// for once: many records may track one process. Alive only keeps a
 	// record, as it would have been kept a moment ago; what may stop one is
 	// asked for each.
 	living map[liveness.Identity]liveness.Verdict
 	mu     sync.Mutex // guards living
+}
+
+func newJudge(c Cleaner) *judge {
+	j := &judge{Cleaner: c, now: Beat(c.Clock)}
+	j.compareBoot = func(boot bootid.ID) bootid.Relation {
+		relation := boot.Compare(j.now.Boot)
+		if relation == bootid.OtherBoot && boot.Quality == bootid.Given {
+			return bootid.Incomparable // two containers can run at the same time
+		}
+		return relation
+	}
+	// A Liveness of another boot than that of the Clock is no judge of ages.
+	if comparer, ok := c.Liveness.(bootComparer); ok && comparer.CompareBoot(j.now.Boot) == bootid.SameBoot {
+		j.compareBoot = comparer.CompareBoot
+	}
+	return j
 }
 
 // check judges the process of a record.
@@ -99,20 +124,30 @@ func (j *judge) decide(record *Record) (Decision, error) {
 	if record.Owner != "" && record.Owner != j.Owner {
 		return Decision{Action: Skip, Reason: ReasonOtherOwner}, nil
 	}
+	own := j.asOwn(*record)
 	switch record.Phase {
 	case Launching:
-		if j.launchFailed(record.Heartbeat) {
+		if j.launchFailed(own.Heartbeat) {
 			return Decision{Action: Stopping, Reason: ReasonLaunchFailed}, nil
 		}
 		return Decision{Reason: ReasonLaunching}, nil
 	case Inactive:
-		if age, _ := record.Heartbeat.age(j.now); exceeds(age, j.InactiveAfter) {
+		if age, _ := j.age(own.Heartbeat); exceeds(age, j.InactiveAfter) {
 			return Decision{Action: Stopping, Reason: ReasonInactive}, nil
 		}
 		return Decision{Reason: ReasonAtRest}, nil
 	default:
-		return j.decideRunning(record)
+		return j.decideRunning(&own)
 	}
+}
+
+// asOwn returns the record without the machine IDs if it names the owner that
+// the Cleaner has: it is of this machine then, whatever machine ID that had.
+func (c Cleaner) asOwn(record Record) Record {
+	if record.Owner != "" && record.Owner == c.Owner {
+		record.Identity.Boot.Machine, record.Heartbeat.Boot.Machine = "", ""
+	}
+	return record
 }
 
 func (j *judge) decideRunning(record *Record) (Decision, error) {
@@ -134,12 +169,7 @@ func (j *judge) decideRunning(record *Record) (Decision, error) {
 		// What is wrong with the identity may be wrong with the rest.
 		return decision, fmt.Errorf("%q: %w", record.Name, verdict.Err)
 	}
-	age, relation := record.Heartbeat.age(j.now)
-	if verdict.Reason == liveness.OtherNamespace && relation == bootid.OtherBoot {
-		// A container may have been given a boot ID of its own: an unequal one
-		// that was read in it does not prove that its boot is over.
-		age, relation = 0, bootid.Incomparable
-	}
+	age, relation := j.age(record.Heartbeat)
 	switch {
 	case j.StaleAfter > 0 && (relation == bootid.OtherBoot || exceeds(age, j.StaleAfter)):
 		decision.Action, decision.Reason = Stopping, ReasonStale
@@ -157,8 +187,39 @@ func (j *judge) decideRunning(record *Record) (Decision, error) {
 // can no longer succeed: whoever was launching it is gone with its boot, or
 // has had its time.
 func (j *judge) launchFailed(began Heartbeat) bool {
-	age, relation := began.age(j.now)
+	age, relation := j.age(began)
 	return relation == bootid.OtherBoot || exceeds(age, j.LaunchTimeout)
+}
+
+// age says how much awake time has passed between h and now, at least. For a
+// heartbeat of an earlier boot that is what this boot has been awake. Awake time
+// does not go back within a boot: where it did, that is another boot, whatever the
+// IDs say. Where it is not known whether two IDs of one quality are of one boot, the
+// age is the lesser of what it would be in either case; two views of one container,
+// of which one has its boot ID and one that of the kernel, have none.
+func (j *judge) age(h Heartbeat) (age time.Duration, relation bootid.Relation) {
+	relation = j.compareBoot(h.Boot)
+	if !h.Boot.Valid() || h.Boot.Boot == "" || j.now.Boot.Boot == "" {
+		return 0, bootid.Incomparable
+	}
+	now := j.now.Awake
+	if h.Awake > now { // it came after the pass had begun, if it is of this boot
+		fresh, err := clockOf(j.Clock).Awake()
+		if err != nil {
+			return 0, bootid.Incomparable
+		}
+		now = fresh
+	}
+	switch {
+	case relation == bootid.OtherMachine:
+		return 0, relation
+	case relation == bootid.OtherBoot || h.Awake > now:
+		return now, bootid.OtherBoot
+	case relation == bootid.Incomparable && h.Boot.Quality != j.now.Boot.Quality:
+		return 0, relation
+	default:
+		return now - h.Awake, relation
+	}
 }
 
 // exceeds reports whether an age is over a limit; a limit of zero is none.

@@ -24,8 +24,11 @@ func exited(w *world, r *lifecycle.Record)   { alive(w, r); w.Exit(r.Identity.PI
 func unreaped(w *world, r *lifecycle.Record) { alive(w, r); w.ExitUnreaped(r.Identity.PID) }
 func reused(w *world, r *lifecycle.Record)   { alive(w, r); w.Reuse(r.Identity.PID) }
 func hidden(w *world, r *lifecycle.Record)   { alive(w, r); w.Deny(r.Identity.PID) }
-func foreign(w *world, r *lifecycle.Record)  { alive(w, r); r.Identity.Boot.Machine = "another" }
-func barePID(w *world, r *lifecycle.Record)  { r.Identity.PID = w.Start().PID }
+func foreign(w *world, r *lifecycle.Record) {
+	alive(w, r)
+	r.Identity.Boot.Machine, r.Identity.Boot.Boot = otherMachine, otherBoot
+}
+func barePID(w *world, r *lifecycle.Record) { r.Identity.PID = w.Start().PID }
 
 // Of its phase and owner.
 func launching(_ *world, r *lifecycle.Record) { r.Phase = lifecycle.Launching }
@@ -34,12 +37,13 @@ func ofLaptop(_ *world, r *lifecycle.Record)  { r.Owner = "laptop" }
 func ofServer(_ *world, r *lifecycle.Record)  { r.Owner = "server" }
 
 // Of its heartbeat.
-func noBeat(_ *world, r *lifecycle.Record)          { r.Heartbeat = lifecycle.Heartbeat{} }
-func beatElsewhere(_ *world, r *lifecycle.Record)   { r.Heartbeat.Boot.Machine = "another" }
-func beatDerived(_ *world, r *lifecycle.Record)     { r.Heartbeat.Boot.Quality = bootid.Derived }
+func noBeat(_ *world, r *lifecycle.Record) { r.Heartbeat = lifecycle.Heartbeat{} }
+func beatElsewhere(_ *world, r *lifecycle.Record) {
+	r.Heartbeat.Boot.Machine, r.Heartbeat.Boot.Boot = otherMachine, otherBoot
+}
+func beatGiven(_ *world, r *lifecycle.Record)       { r.Heartbeat.Boot.Quality = bootid.Given }
 func beatInTheFuture(_ *world, r *lifecycle.Record) { r.Heartbeat.Awake += 24 * time.Hour }
-func beatJustNow(_ *world, r *lifecycle.Record)     { r.Heartbeat.Awake += time.Minute }
-func beatBeforeBoot(_ *world, r *lifecycle.Record)  { r.Heartbeat.Boot.Boot = "an-earlier-one" }
+func beatBeforeBoot(_ *world, r *lifecycle.Record)  { r.Heartbeat.Boot.Boot = otherBoot }
 
 // Of the world afterwards.
 func reboot(w *world, _ *lifecycle.Record)           { w.Reboot() }
@@ -73,11 +77,11 @@ var decisions = []struct {
 	{"launching, no limit", []edit{launching, after(year)}, lifecycle.Cleaner{StaleAfter: 1, InactiveAfter: 1}, "keep launching"},
 	{"launching in an earlier boot", []edit{launching, reboot}, lifecycle.Cleaner{}, "stop launch_failed"},
 	{"launching on another machine", []edit{launching, beatElsewhere, after(year)}, lifecycle.Cleaner{LaunchTimeout: limit}, "keep launching"},
-	{"launching, incomparable, recent", []edit{launching, beatDerived, after(limit)}, lifecycle.Cleaner{LaunchTimeout: limit}, "keep launching"},
-	{"launching, incomparable, old in either case", []edit{launching, beatDerived, after(year)}, lifecycle.Cleaner{LaunchTimeout: limit}, "stop launch_failed"},
-	{"launching, incomparable, awake time went back", []edit{launching, beatDerived, beatInTheFuture}, lifecycle.Cleaner{LaunchTimeout: year}, "stop launch_failed"},
+	{"launching, seen from another view, recent", []edit{launching, beatGiven, after(limit)}, lifecycle.Cleaner{LaunchTimeout: limit}, "keep launching"},
+	{"launching, seen from another view, old", []edit{launching, beatGiven, after(year)}, lifecycle.Cleaner{LaunchTimeout: limit}, "keep launching"},
+	{"launching, seen from another view, awake time went back", []edit{launching, beatGiven, beatInTheFuture}, lifecycle.Cleaner{LaunchTimeout: year}, "stop launch_failed"},
 	{"launching, no heartbeat", []edit{launching, noBeat, after(year)}, lifecycle.Cleaner{LaunchTimeout: limit}, "keep launching"},
-	{"launching, negative age", []edit{launching, beatInTheFuture, after(limit + 1)}, lifecycle.Cleaner{LaunchTimeout: limit}, "keep launching"},
+	{"launching, awake time went back", []edit{launching, beatInTheFuture, after(limit + 1)}, lifecycle.Cleaner{LaunchTimeout: year}, "stop launch_failed"},
 	{"launching is not judged by a process", []edit{launching, exited}, lifecycle.Cleaner{LaunchTimeout: limit}, "keep launching"},
 
 	{"a process that runs", []edit{alive}, lifecycle.Cleaner{}, "keep alive"},
@@ -96,15 +100,16 @@ var decisions = []struct {
 	{"unreadable, over the limit", []edit{hidden, after(limit + 1)}, lifecycle.Cleaner{StaleAfter: limit}, "stop stale"},
 	{"unreadable, heartbeat of an earlier boot", []edit{hidden, beatBeforeBoot}, lifecycle.Cleaner{StaleAfter: year}, "stop stale"},
 	{"unreadable, heartbeat of another machine", []edit{hidden, beatElsewhere, after(year)}, lifecycle.Cleaner{StaleAfter: limit}, "keep unreadable"},
-	{"unreadable, incomparable heartbeat", []edit{hidden, beatDerived, after(limit)}, lifecycle.Cleaner{StaleAfter: limit}, "keep unreadable"},
-	{"unreadable, incomparable and old heartbeat", []edit{hidden, beatDerived, after(year)}, lifecycle.Cleaner{StaleAfter: limit}, "stop stale"},
+	{"unreadable, heartbeat of another view", []edit{hidden, beatGiven, after(limit)}, lifecycle.Cleaner{StaleAfter: limit}, "keep unreadable"},
+	{"unreadable, old heartbeat of another view", []edit{hidden, beatGiven, after(year)}, lifecycle.Cleaner{StaleAfter: limit}, "keep unreadable"},
 	{"unreadable, no heartbeat", []edit{hidden, noBeat, after(year)}, lifecycle.Cleaner{StaleAfter: limit}, "keep unreadable"},
-	{"unreadable, negative age", []edit{hidden, beatInTheFuture, after(limit + 1)}, lifecycle.Cleaner{StaleAfter: limit}, "keep heartbeat"},
+	{"unreadable, awake time went back", []edit{hidden, beatInTheFuture, after(limit + 1)}, lifecycle.Cleaner{StaleAfter: year}, "stop stale"},
 	{"a bare PID that somebody has", []edit{barePID}, lifecycle.Cleaner{}, "keep no_evidence"},
 	{"a process of another machine", []edit{foreign, reboot}, lifecycle.Cleaner{}, "keep other_machine"},
 	{"a process of another namespace", []edit{alive, restartContainer}, lifecycle.Cleaner{}, "keep other_namespace"},
 	{"a process of another namespace, over the limit", []edit{alive, restartContainer, after(limit + 1)}, lifecycle.Cleaner{StaleAfter: limit}, "stop stale"},
-	{"a process of another namespace, heartbeat of another boot ID, as a container may have", []edit{alive, restartContainer, beatBeforeBoot}, lifecycle.Cleaner{StaleAfter: limit}, "keep other_namespace"},
+	{"a process of another namespace, heartbeat of an earlier boot", []edit{alive, restartContainer, beatBeforeBoot}, lifecycle.Cleaner{StaleAfter: limit}, "stop stale"},
+	{"a process of another namespace, heartbeat of another view", []edit{alive, restartContainer, beatGiven, after(year)}, lifecycle.Cleaner{StaleAfter: limit}, "keep other_namespace"},
 
 	{"no process, no limit", []edit{after(year)}, lifecycle.Cleaner{LaunchTimeout: 1, InactiveAfter: 1}, "keep no_process"},
 	{"no process, no limit, earlier boot", []edit{reboot}, lifecycle.Cleaner{}, "keep no_process"},
@@ -112,12 +117,11 @@ var decisions = []struct {
 	{"no process, over the limit", []edit{after(limit + 1)}, lifecycle.Cleaner{StaleAfter: limit}, "stop stale"},
 	{"no process, earlier boot", []edit{reboot}, lifecycle.Cleaner{StaleAfter: year}, "stop stale"},
 	{"no process, another machine", []edit{beatElsewhere, reboot, after(year)}, lifecycle.Cleaner{StaleAfter: limit}, "keep no_process"},
-	{"no process, incomparable", []edit{beatDerived, after(limit)}, lifecycle.Cleaner{StaleAfter: limit}, "keep no_process"},
-	{"no process, incomparable and old", []edit{beatDerived, after(year)}, lifecycle.Cleaner{StaleAfter: limit}, "stop stale"},
-	{"no process, incomparable, awake time went back", []edit{beatDerived, beatInTheFuture}, lifecycle.Cleaner{StaleAfter: year}, "stop stale"},
-	{"no process, incomparable, beat since the pass began", []edit{beatDerived, beatJustNow}, lifecycle.Cleaner{StaleAfter: time.Second}, "keep no_process"},
+	{"no process, heartbeat of another view", []edit{beatGiven, after(limit)}, lifecycle.Cleaner{StaleAfter: limit}, "keep no_process"},
+	{"no process, old heartbeat of another view", []edit{beatGiven, after(year)}, lifecycle.Cleaner{StaleAfter: limit}, "keep no_process"},
+	{"no process, heartbeat of another view, awake time went back", []edit{beatGiven, beatInTheFuture}, lifecycle.Cleaner{StaleAfter: year}, "stop stale"},
 	{"no process, no heartbeat", []edit{noBeat, after(year)}, lifecycle.Cleaner{StaleAfter: limit}, "keep no_process"},
-	{"no process, negative age", []edit{beatInTheFuture, after(limit + 1)}, lifecycle.Cleaner{StaleAfter: limit}, "keep heartbeat"},
+	{"no process, awake time went back", []edit{beatInTheFuture, after(limit + 1)}, lifecycle.Cleaner{StaleAfter: year}, "stop stale"},
 
 	{"inactive, at the limit", []edit{inactive, after(limit)}, lifecycle.Cleaner{InactiveAfter: limit}, "keep at_rest"},
 	{"inactive, over the limit", []edit{inactive, after(limit + 1)}, lifecycle.Cleaner{InactiveAfter: limit}, "stop inactive"},
@@ -128,7 +132,7 @@ var decisions = []struct {
 	{"inactive, earlier boot, this one awake over the limit", []edit{inactive, reboot, after(limit - time.Minute + 1)}, lifecycle.Cleaner{InactiveAfter: limit}, "stop inactive"},
 	{"inactive on another machine", []edit{inactive, beatElsewhere, after(year)}, lifecycle.Cleaner{InactiveAfter: limit}, "keep at_rest"},
 	{"inactive, no heartbeat", []edit{inactive, noBeat, after(year)}, lifecycle.Cleaner{InactiveAfter: limit}, "keep at_rest"},
-	{"inactive, negative age", []edit{inactive, beatInTheFuture, after(limit + 1)}, lifecycle.Cleaner{InactiveAfter: limit}, "keep at_rest"},
+	{"inactive, awake time went back, this boot awake over the limit", []edit{inactive, beatInTheFuture, after(limit + 1)}, lifecycle.Cleaner{InactiveAfter: limit}, "stop inactive"},
 	{"inactive is not judged by a process", []edit{inactive, exited, reboot}, lifecycle.Cleaner{}, "keep at_rest"},
 }
 

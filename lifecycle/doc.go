@@ -45,12 +45,13 @@
 //
 //   - A record is stopped with its descendants, whatever their own state or
 //     owner: leave [Record.Parent] empty where that is wrong.
-//   - A heartbeat does not say in which PID namespace it was made. A container
-//     that was given a boot ID of its own and has no machine ID, or that of its
-//     host, and shares a store with programs outside of it, needs an owner: its
-//     heartbeats and launches look like those of an earlier boot.
 //   - Machines that have no machine ID, or were cloned with one, are told
-//     apart by [Record.Owner] alone.
+//     apart by [Record.Owner] alone. A sandbox with a kernel of its own, such as
+//     gVisor's, is a machine in this sense: where several of them share a store at
+//     once, each needs an owner, or the heartbeats and launches of one look like
+//     those of an earlier boot to the other.
+//   - In a container of LXC or systemd-nspawn a heartbeat has no age to a program
+//     that sees the kernel's boot ID in place of the container's.
 //
 // # Errors
 //

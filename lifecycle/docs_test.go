@@ -42,10 +42,8 @@ var conditions = map[string]func(situation) bool{
 	"unknown, or no process is tracked; StaleAfter is set": func(s situation) bool {
 		return s.limits && (s.is(liveness.Unknown) || !s.tracked)
 	},
-	"since an earlier boot": func(s situation) bool { return s.heartbeat == "of an earlier boot" },
-	"heartbeat of an earlier boot, same namespace": func(s situation) bool {
-		return s.heartbeat == "of an earlier boot" && s.verdict.Reason != liveness.OtherNamespace
-	},
+	"since an earlier boot":           func(s situation) bool { return s.heartbeat == "of an earlier boot" },
+	"heartbeat of an earlier boot":    func(s situation) bool { return s.heartbeat == "of an earlier boot" },
 	"for longer than LaunchTimeout":   func(s situation) bool { return s.limits && s.heartbeat == "old" },
 	"for longer than InactiveAfter":   func(s situation) bool { return s.limits && s.heartbeat == "old" },
 	"heartbeat older than StaleAfter": func(s situation) bool { return s.heartbeat == "old" },
@@ -141,7 +139,7 @@ func (s situation) judge(c *qt.C) string {
 	case "of an earlier boot":
 		world.Reboot()
 	case "of another machine":
-		record.Heartbeat.Boot.Machine = "another"
+		record.Heartbeat.Boot.Machine, record.Heartbeat.Boot.Boot = "another", otherBoot
 		world.Advance(2 * time.Hour)
 	case "none":
 		record.Heartbeat = lifecycle.Heartbeat{}

@@ -193,38 +193,3 @@ type systemClock struct{}
 
 func (systemClock) Boot() (bootid.ID, error)      { return bootid.Current() }
 func (systemClock) Awake() (time.Duration, error) { return bootid.Awake() }
-
-// wentBack reports whether awake time has gone back from h to now, which it does
-// not do within a boot. A heartbeat that came while the records were read is
-// later than the now that they are judged by.
-func (h Heartbeat) wentBack(now Heartbeat) bool {
-	const pass = time.Hour
-	return h.Awake > now.Awake+pass
-}
-
-// age says how much awake time has passed between h and now, at least. For a
-// heartbeat of an earlier boot that is what this boot has been awake. Where it is
-// not known whether the two boots are one, it is the lesser of what it would be
-// in either case; awake time that went back is proof of another boot.
-func (h Heartbeat) age(now Heartbeat) (age time.Duration, relation bootid.Relation) {
-	relation = h.Boot.Compare(now.Boot)
-	switch relation {
-	case bootid.SameBoot:
-		if now.Boot.Quality == bootid.Derived && h.wentBack(now) { // two boots can have one derived ID
-			return now.Awake, bootid.OtherBoot
-		}
-		return now.Awake - h.Awake, relation
-	case bootid.OtherBoot:
-		return now.Awake, relation
-	case bootid.Incomparable:
-		if h.Boot.Boot == "" || now.Boot.Boot == "" {
-			return 0, relation
-		}
-		if h.wentBack(now) {
-			return now.Awake, bootid.OtherBoot
-		}
-		return now.Awake - h.Awake, relation
-	default:
-		return 0, relation
-	}
-}

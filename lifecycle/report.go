@@ -7,13 +7,21 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/rollcall-go/rollcall/liveness"
 )
 
 // Report says what a pass of a [Cleaner] did.
 type Report struct {
 	// GateClosed says that there was no pass: the gate had been passed in
-	// this boot already, or another process was in it. All else is zero then.
+	// this boot already, or another process was in it. All else is zero then,
+	// but GateClaimer.
 	GateClosed bool
+	// GateClaimer is a process that has claimed the gate and not come to an end.
+	// With GateClosed it is within [BootGate.ClaimTimeout]; otherwise it has
+	// overrun that, as a stopped process does, and this pass was made beside it.
+	// Nil is none.
+	GateClaimer *liveness.Identity
 	// DryRun says that nothing was stopped; Stopped, StoppedBy and Stops tell
 	// what would have been.
 	DryRun bool
@@ -64,7 +72,10 @@ const (
 // exit:died, 1 exit:reboot), 4 kept (3 alive, 1 launching) in 2ms".
 func (r Report) String() string {
 	if r.GateClosed {
-		return "gate closed, nothing examined"
+		if r.GateClaimer == nil {
+			return "gate closed, nothing examined"
+		}
+		return fmt.Sprintf("gate closed, PID %d is at it, nothing examined", r.GateClaimer.PID)
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "%d examined: ", r.Examined)
@@ -82,6 +93,9 @@ func (r Report) String() string {
 		}
 	}
 	fmt.Fprintf(&b, " in %v", r.Took.Round(time.Microsecond))
+	if r.GateClaimer != nil {
+		fmt.Fprintf(&b, ", beside PID %d, which has claimed the gate for too long", r.GateClaimer.PID)
+	}
 	return b.String()
 }
 

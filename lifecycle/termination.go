@@ -86,7 +86,7 @@ func (c Cleaner) Stop(ctx context.Context, record Record, cause Cause) (Outcome,
 		return 0, fmt.Errorf("lifecycle: %w: Cleaner without a Store", ErrMisconfigured)
 	}
 	c.DryRun = false
-	p := newPass(ctx, &judge{Cleaner: c})
+	p := newPass(ctx, newJudge(c))
 	defer p.end(nil)
 	descendants, outcome, err := p.stopRecord(record, cause)
 	if err != nil {
@@ -145,7 +145,7 @@ func (p *pass) terminate(works []work) {
 	for i, record := range records {
 		free <- struct{}{}
 		wg.Go(func() {
-			errs[i] = p.Terminate(p.caller, record) // also where the store ended the pass
+			errs[i] = p.Terminate(p.caller, p.asOwn(record)) // also where the store ended the pass
 			<-free
 		})
 	}

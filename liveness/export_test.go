@@ -1,6 +1,7 @@
 package liveness
 
 import (
+	"errors"
 	"time"
 
 	"github.com/rollcall-go/rollcall/bootid"
@@ -49,6 +50,9 @@ func JudgeWindow(id *Identity, boot, process, now time.Time) (Verdict, bool) {
 }
 
 func (s *scope) Judge(id Identity) (verdict Verdict, sameBoot, decided bool) { return s.judge(&id) }
+
+// CompareBootAlone is the CompareBoot of a System with that scope.
+func (s *scope) CompareBootAlone(boot bootid.ID) bootid.Relation { return s.compareBootAlone(boot) }
 
 func (s procStat) State() byte     { return s.state }
 func (s procStat) Threads() uint64 { return s.threads }
@@ -141,3 +145,31 @@ func (s *Sysctl) Capture(pid int) (Identity, error) { return s.capture(pid) }
 
 // FreeBSDHides asks FreeBSD's rules of who sees whom.
 var FreeBSDHides = freebsdHides
+
+// SlowMultiplexer is one whose interruptions take a while. It watches nothing.
+type SlowMultiplexer struct {
+	woken chan struct{}
+	// Interrupting is what an interruption goes on with after it has woken the
+	// one who waits.
+	Interrupting func()
+}
+
+// Watch makes a Watch of it.
+func (m *SlowMultiplexer) Watch() *Watch {
+	m.woken = make(chan struct{}, 1)
+	return newWatch(m)
+}
+
+func (m *SlowMultiplexer) add(*Identity, uint64) (watchedPin, error) {
+	return nil, errors.ErrUnsupported
+}
+func (m *SlowMultiplexer) wait() ([]uint64, error) { <-m.woken; return nil, nil }
+func (m *SlowMultiplexer) reset()                  {}
+func (m *SlowMultiplexer) close() error            { return nil }
+func (m *SlowMultiplexer) interrupt() {
+	select {
+	case m.woken <- struct{}{}:
+	default:
+	}
+	m.Interrupting()
+}

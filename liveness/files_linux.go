@@ -83,17 +83,68 @@ const (
 )
 
 func (v *procView) readEnviron(pid int) ([]byte, error) {
+	environ, err := v.readEnvironFile(pid, "/environ")
+	if err == nil && len(environ) > 0 {
+		return environ, nil
+	}
+	// A leading thread that has exited has no memory; that of the others is the
+	// process's.
+	stat, statErr := v.readStat(pid)
+	if statErr != nil || !stat.threadExited() || stat.threads < 2 {
+		return environ, err
+	}
+	threads, listErr := v.listNumbers(strconv.Itoa(pid) + "/task")
+	if listErr != nil {
+		return environ, err
+	}
+	for _, thread := range threads {
+		file := "/task/" + strconv.Itoa(thread) + "/environ"
+		if environ, err := v.readEnvironFile(pid, file); err == nil && len(environ) > 0 {
+			return environ, nil
+		}
+	}
+	return environ, err
+}
+
+func (v *procView) readEnvironFile(pid int, file string) ([]byte, error) {
 	for _, size := range []int{commonEnviron, maxEnviron} {
 		buf := make([]byte, size)
-		n, err := v.read(pid, "/environ", buf)
+		n, err := v.read(pid, file, buf)
 		if err != nil {
-			return nil, v.pathError(pid, "/environ", err)
+			return nil, v.pathError(pid, file, err)
 		}
 		if n < size {
 			return buf[:n], nil
 		}
 	}
-	return nil, v.pathError(pid, "/environ", fmt.Errorf("longer than %d bytes", maxEnviron))
+	return nil, v.pathError(pid, file, fmt.Errorf("longer than %d bytes", maxEnviron))
+}
+
+// listNumbers lists what has a number for its name in a directory of the procfs:
+// processes, or the threads of one.
+func (v *procView) listNumbers(name string) ([]int, error) {
+	var dir *os.File
+	var err error
+	if v.dir != nil {
+		dir, err = v.dir.Open(name)
+	} else {
+		dir, err = os.Open(v.root + "/" + name)
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	names, err := dir.Readdirnames(0)
+	if err != nil {
+		return nil, err
+	}
+	var numbers []int
+	for _, name := range names {
+		if number, err := strconv.Atoi(name); err == nil {
+			numbers = append(numbers, number)
+		}
+	}
+	return numbers, nil
 }
 
 // wallStart converts a start stamp to wall time by the clocks of now. A step of

@@ -102,7 +102,7 @@ func (p *pidfd) anyMember() (*pidfd, error) {
 	if !p.view.files {
 		return nil, fmt.Errorf("%s does not show this PID namespace: %w", p.view.root, errors.ErrUnsupported)
 	}
-	pids, err := p.view.listPIDs()
+	pids, err := p.view.listNumbers(".")
 	if err != nil {
 		return nil, err
 	}

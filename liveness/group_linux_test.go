@@ -139,6 +139,23 @@ func TestTerminateGroupObeysTheContext(t *testing.T) {
 	g.waitEmpty(t)
 }
 
+// Once it waits for the members, too.
+func TestTerminateGroupThatWaitsObeysTheContext(t *testing.T) {
+	t.Parallel()
+	c := qt.New(t)
+	g := startGroup(t, "count", "count")
+	ctx, cancel := withCancel()
+	terminated := make(chan error)
+	go func() { terminated <- g.process.TerminateGroup(ctx, time.Hour) }()
+	for range 4 { // SIGTERM and SIGCONT to each
+		g.leader.ReadLine(t)
+	}
+	cancel()
+	c.Check(<-terminated, qt.ErrorIs, ctx.Err())
+	c.Check(g.process.TerminateGroup(t.Context(), 0), qt.IsNil)
+	g.waitEmpty(t)
+}
+
 // Since Linux 6.9 the group is known also when its leader was waited for.
 func TestGroupThatOutlivesItsLeader(t *testing.T) {
 	t.Parallel()

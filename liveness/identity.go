@@ -56,6 +56,8 @@ type Identity struct {
 	// Marker is the value of an environment variable that was planted in the
 	// process before it started, see [Plant]; empty when not recorded. A
 	// child inherits it, so it tells processes apart only together with PID.
+	// Record Start or Unique too: with a marker alone, a process that executes a
+	// program with another environment looks like another process.
 	Marker string
 
 	// NotBefore and NotAfter bound the wall time of the process's start, for

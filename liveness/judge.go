@@ -56,6 +56,7 @@ func (s *scope) compareBoot(boot bootid.ID) (bootid.Relation, error) {
 	}
 	switch compared.relation = boot.Compare(s.boot); {
 	case !compared.boot.Valid():
+		compared.relation = bootid.Incomparable
 		compared.err = fmt.Errorf("%w: boot %q: %w", ErrInvalid, compared.boot.String(), bootid.ErrInvalid)
 	case compared.relation == bootid.OtherBoot && s.foreignBoot && boot.Machine != "":
 		compared.relation = bootid.Incomparable
@@ -81,7 +82,7 @@ func (s *scope) judge(id *Identity) (verdict Verdict, sameBoot, decided bool) {
 		return unreadable(err), false, true
 	case relation == bootid.OtherMachine:
 		return Verdict{Reason: OtherMachine}, false, true
-	case relation == bootid.OtherBoot:
+	case relation == bootid.OtherBoot && !s.mayRunBeside(id):
 		return Verdict{State: Dead, Reason: Rebooted}, false, true
 	case id.PID > s.highestPID:
 		return Verdict{State: Dead, Reason: NoProcess}, false, true
@@ -96,6 +97,22 @@ func (s *scope) judge(id *Identity) (verdict Verdict, sameBoot, decided bool) {
 		return Verdict{Reason: OtherNamespace}, false, true
 	}
 	return Verdict{}, sameBoot, false
+}
+
+// mayRunBeside reports whether a record with another boot ID may be of a container
+// that runs at the same time: each has been given an ID of its own, and a PID
+// namespace.
+func (s *scope) mayRunBeside(id *Identity) bool {
+	return id.Boot.Quality == bootid.Given && !s.exclusive && id.Namespace.PID != 0 && id.Namespace.PID != s.namespace.PID
+}
+
+// compareBootAlone relates a boot that was recorded without a PID namespace.
+func (s *scope) compareBootAlone(boot bootid.ID) bootid.Relation {
+	relation, _ := s.compareBoot(boot)
+	if relation == bootid.OtherBoot && boot.Quality == bootid.Given && !s.exclusive {
+		return bootid.Incomparable
+	}
+	return relation
 }
 
 var errNoNamespace = errors.New("the PID namespace to compare with could not be read")

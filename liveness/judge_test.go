@@ -147,6 +147,38 @@ func TestUnreadableBootProvesNothing(t *testing.T) {
 	}
 }
 
+// Containers that were each given a boot ID can run at the same time, or one after
+// the other.
+func TestAnotherGivenBootIsOverInOneNamespaceOnly(t *testing.T) {
+	t.Parallel()
+	c := qt.New(t)
+	view := with(func(id *liveness.Identity) { id.Boot.Quality, id.Namespace.PID = bootid.Given, 100 })
+	for _, test := range []struct {
+		name              string
+		namespace         liveness.Namespace
+		shared, exclusive string
+	}{
+		{"the same namespace", view.Namespace, "dead: the machine has rebooted since", "dead: the machine has rebooted since"},
+		{"one with its number", liveness.Namespace{PID: 100, PIDUnique: 77}, "dead: the machine has rebooted since", "dead: the machine has rebooted since"},
+		{"none on record", liveness.Namespace{}, "dead: the machine has rebooted since", "dead: the machine has rebooted since"},
+		{"another one", liveness.Namespace{PID: 101, PIDUnique: 77}, "unknown: it was recorded in another PID namespace", "dead: the machine has rebooted since"},
+		{"another one of the same ID", liveness.Namespace{PID: 101, PIDUnique: view.Namespace.PIDUnique}, "unknown: it was recorded in another PID namespace", "dead: the machine has rebooted since"},
+	} {
+		id := view
+		id.Boot.Boot, id.Namespace = boot2, test.namespace
+		for _, exclusive := range []bool{false, true} {
+			scope := liveness.NewScope(view, liveness.Options{ExclusiveNamespace: exclusive})
+			verdict, _, decided := scope.Judge(id)
+			c.Check(decided, qt.IsTrue)
+			want := test.shared
+			if exclusive {
+				want = test.exclusive
+			}
+			c.Check(verdict.String(), qt.Equals, want, qt.Commentf("%s, exclusive: %t", test.name, exclusive))
+		}
+	}
+}
+
 // A host that knows better than the machine ID says so.
 func TestRecordsThatAreSaidToBeOfThisMachineAreOfAnEarlierBoot(t *testing.T) {
 	t.Parallel()

@@ -59,8 +59,10 @@
 //   - Machines are told apart by their machine ID. Where records are shared by
 //     machines of which one has none, or which were cloned with theirs, the
 //     processes of the others look as if they were of an earlier boot. A
-//     sandbox with a kernel of its own, and a container with a boot ID of its
-//     own, are such machines.
+//     sandbox with a kernel of its own is such a machine.
+//   - A boot ID that repeats comes with PIDs and unique numbers that repeat:
+//     there the start stamp alone tells, and nothing where it was recorded in
+//     another time namespace.
 //   - A virtual machine restored from a snapshot carries boot ID, start stamps
 //     and unique numbers of the moment of the snapshot; its clones share them.
 //   - Markers are readable for the same user only, inherited by children, and

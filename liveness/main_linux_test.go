@@ -33,27 +33,31 @@ func TestMain(m *testing.M) {
 		os.Exit(oldKernelRefused)
 	}
 	proctest.Main(m, map[string]func([]string){
-		"capture":       captureRole,
-		"count":         countRole,
-		"check":         checkRole,
-		"exec":          execRole,
-		"exit259":       exit259Role,
-		"exec-storm":    execStormRole,
-		"grace":         graceRole,
-		"group":         groupRole,
-		"leader-exits":  leaderExitsRole,
-		"marked":        markedRole,
-		"marked-self":   markedSelfRole,
-		"mount-proc":    mountProcRole,
-		"named":         namedRole,
-		"own-group":     ownGroupRole,
-		"spawn":         spawnRole,
-		"spawn-loud":    spawnLoudRole,
-		"stubborn":      stubbornRole,
-		"terminate":     terminateRole,
-		"undumpable":    undumpableRole,
-		"unset":         unsetRole,
-		"wiped-environ": wipedEnvironRole,
+		"capture":        captureRole,
+		"capture-other":  captureOtherRole,
+		"count":          countRole,
+		"check":          checkRole,
+		"exec":           execRole,
+		"exec-env":       execEnvRole,
+		"exit259":        exit259Role,
+		"exec-storm":     execStormRole,
+		"grace":          graceRole,
+		"group":          groupRole,
+		"leader-exits":   leaderExitsRole,
+		"marked":         markedRole,
+		"marked-self":    markedSelfRole,
+		"mount-proc":     mountProcRole,
+		"named":          namedRole,
+		"own-group":      ownGroupRole,
+		"second-capture": secondCaptureRole,
+		"second-check":   secondCheckRole,
+		"spawn":          spawnRole,
+		"spawn-loud":     spawnLoudRole,
+		"stubborn":       stubbornRole,
+		"terminate":      terminateRole,
+		"undumpable":     undumpableRole,
+		"unset":          unsetRole,
+		"wiped-environ":  wipedEnvironRole,
 	})
 }
 
@@ -97,11 +101,7 @@ func checkBy(t testing.TB, options liveness.Options, id liveness.Identity, confi
 
 func askCommand(t testing.TB, options liveness.Options, id liveness.Identity) *exec.Cmd {
 	t.Helper()
-	text, err := json.Marshal(question{options, id})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return proctest.Command("check", string(text))
+	return proctest.Command("check", ask(t, options, id))
 }
 
 func asNobody(t testing.TB) func(*exec.Cmd) {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"strconv"
 
 	"golang.org/x/sys/unix"
 )
@@ -19,7 +18,7 @@ func (v *procView) findMarked(ctx context.Context) (found []MarkedProcess, unrea
 	if err != nil {
 		return nil, nil, err
 	}
-	pids, err := v.listPIDs()
+	pids, err := v.listNumbers(".")
 	if err != nil {
 		return nil, nil, err
 	}
@@ -40,26 +39,6 @@ func (v *procView) findMarked(ctx context.Context) (found []MarkedProcess, unrea
 		}
 	}
 	return found, unread, nil
-}
-
-// listPIDs lists the processes that procfs shows.
-func (v *procView) listPIDs() ([]int, error) {
-	dir, err := os.Open(v.root)
-	if err != nil {
-		return nil, err
-	}
-	defer dir.Close()
-	names, err := dir.Readdirnames(0)
-	if err != nil {
-		return nil, err
-	}
-	var pids []int
-	for _, name := range names {
-		if pid, err := strconv.Atoi(name); err == nil {
-			pids = append(pids, pid)
-		}
-	}
-	return pids, nil
 }
 
 func isGone(err error) bool {

@@ -1,7 +1,8 @@
 package liveness_test
 
 import (
-	"runtime"
+	"fmt"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -10,6 +11,7 @@ import (
 
 	qt "github.com/frankban/quicktest"
 	"github.com/google/uuid"
+	"golang.org/x/sys/unix"
 
 	"github.com/rollcall-go/rollcall/internal/proctest"
 	"github.com/rollcall-go/rollcall/liveness"
@@ -92,20 +94,99 @@ func TestEnvironmentThatCannotBeReadIsNoEvidence(t *testing.T) {
 	c.Check(checkBy(t, liveness.Options{}, id, asNobody(t)), qt.Equals, "alive: the recorded process runs")
 }
 
-// Such a process has no memory of its own that the kernel would show.
-func TestMarkerOfAProcessWhoseLeadingThreadExitedIsNoEvidence(t *testing.T) {
+// The kernel shows no environment of such a thread, but that of the others.
+func TestMarkerOfAProcessWhoseLeadingThreadExitedIsRead(t *testing.T) {
 	t.Parallel()
 	c := qt.New(t)
 	cmd := proctest.Command("leader-exits")
 	marker := liveness.Plant(cmd)
 	child := proctest.Start(t, cmd)
-	id := withMarker(captured(t, child), marker)
-	system := newLiveness(t, liveness.Options{})
-	for system.Check(id).State == liveness.Alive { // the thread has not gone yet
-		runtime.Gosched()
+	waitState(t, child.PID(), "Z")
+	id := captured(t, child)
+	wantVerdict(c, withMarker(id, marker), liveness.Alive, liveness.SameProcess)
+	wantVerdict(c, withMarker(id, "another"), liveness.Dead, liveness.PIDReused)
+	found := false
+	for process, err := range liveness.Marked(t.Context(), newLiveness(t, liveness.Options{})) {
+		if err == nil && process.Identity.Marker == marker {
+			found = true
+			c.Check(process.Identity.PID, qt.Equals, child.PID())
+		}
 	}
-	verdict := system.Check(id)
-	c.Check(verdict.State, qt.Equals, liveness.Unknown, qt.Commentf("%v", verdict))
+	c.Check(found, qt.IsTrue)
+}
+
+// Entries that are none are in nobody's way.
+func TestMarkerBesideAnOddEntryIsFound(t *testing.T) {
+	t.Parallel()
+	c := qt.New(t)
+	for _, odd := range []string{"", "=x", "oops", "="} {
+		marker := uuid.NewString()
+		child := proctest.Start(t, proctest.Command("exec-env", odd, liveness.MarkerVariable+"="+marker, odd))
+		child.WriteLine(t, "go")
+		child.WaitReady(t)
+		id := captured(t, child)
+		environ, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", child.PID()))
+		c.Assert(err, qt.IsNil)
+		c.Assert(strings.Contains("\x00"+string(environ), "\x00"+odd+"\x00"), qt.IsTrue, qt.Commentf("%q was passed on", odd))
+		wantVerdict(c, withMarker(id, marker), liveness.Alive, liveness.SameProcess)
+		wantVerdict(c, withMarker(id, "another"), liveness.Unknown, liveness.NoEvidence)
+		found := false
+		for process, err := range liveness.Marked(t.Context(), newLiveness(t, liveness.Options{})) {
+			found = found || err == nil && process.Identity.PID == child.PID() && process.Identity.Marker == marker
+		}
+		c.Check(found, qt.IsTrue, qt.Commentf("beside %q", odd))
+	}
+}
+
+// A host that marks by a variable of its own plants in that one.
+func TestSystemPlantsInTheVariableOfItsOptions(t *testing.T) {
+	t.Parallel()
+	c := qt.New(t)
+	system := newLiveness(t, liveness.Options{MarkerVariable: "HOST_MARKER"})
+	cmd := proctest.Command("hold")
+	marker := system.Plant(cmd)
+	id := captured(t, proctest.Start(t, cmd))
+	alive := liveness.Verdict{State: liveness.Alive, Reason: liveness.SameProcess}
+	c.Check(system.Check(withMarker(id, marker)), qt.Equals, alive)
+	c.Check(cmd.Environ(), qt.Contains, "HOST_MARKER="+marker)
+	for _, entry := range cmd.Env {
+		c.Check(strings.HasPrefix(entry, liveness.MarkerVariable+"="+marker), qt.IsFalse)
+	}
+}
+
+// A process that executes a program with another environment loses its marker and
+// stays the same process. Where no boot ID can be read its numbers prove it
+// neither, but they keep the missing marker from proving another one.
+func TestMissingMarkerIsNoProofAgainstNumbersThatAgree(t *testing.T) {
+	if !proctest.Inside(t, unix.CLONE_NEWNS) {
+		return
+	}
+	c := qt.New(t)
+	proctest.Mount(t, "tmpfs", "/proc/sys/kernel/random", "tmpfs", 0, "") // as on Android and WSL 1
+	cmd := proctest.Command("exec-env", "A=1")
+	marker := liveness.Plant(cmd)
+	child := proctest.Start(t, cmd)
+	id := captured(t, child)
+	c.Assert(id.Boot.Boot, qt.Equals, "")
+	id.Marker = marker
+	wantVerdict(c, id, liveness.Alive, liveness.SameProcess)
+	child.WriteLine(t, "go")
+	child.WaitReady(t)
+	wantVerdict(c, id, liveness.Unknown, liveness.NoEvidence)
+	other := id
+	other.Start++
+	wantVerdict(c, other, liveness.Dead, liveness.PIDReused)
+}
+
+// execEnvRole waits for a line and executes the role "hold" in an environment of
+// its arguments.
+func execEnvRole(environ []string) {
+	fmt.Println("ready")
+	var line string
+	_, err := fmt.Scanln(&line)
+	must(err)
+	command := proctest.Command("hold")
+	must(unix.Exec(command.Path, command.Args, environ))
 }
 
 // A grandchild has the marker of its parent, but not its PID.

@@ -162,7 +162,7 @@ func TestTerminateContinuesAStoppedProcessSoThatItCanEnd(t *testing.T) {
 			child := proctest.Start(t, cmd)
 			process := opened(t, child)
 			c.Assert(process.Signal(unix.SIGSTOP), qt.IsNil)
-			waitStopped(t, child.PID())
+			waitState(t, child.PID(), "T")
 			terminate := process.Terminate
 			if group {
 				terminate = process.TerminateGroup
@@ -174,14 +174,15 @@ func TestTerminateContinuesAStoppedProcessSoThatItCanEnd(t *testing.T) {
 	}
 }
 
-func waitStopped(t testing.TB, pid int) {
+// waitState waits until the leading thread of a process is in the state.
+func waitState(t testing.TB, pid int, state string) {
 	t.Helper()
 	for {
 		line, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if bytes.Contains(line, []byte(") T ")) {
+		if bytes.Contains(line, []byte(") "+state+" ")) {
 			return
 		}
 		runtime.Gosched()

@@ -4,9 +4,15 @@ package liveness
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
+	"runtime"
 )
+
+func errUnsupported() error {
+	return fmt.Errorf("liveness on %s: %w", runtime.GOOS, errors.ErrUnsupported)
+}
 
 // view is that of a system of which this package knows nothing.
 type view struct{ scope }

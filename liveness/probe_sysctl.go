@@ -23,7 +23,7 @@ type sysctls struct{ kinfo.System }
 func newView(options Options) (sysctlView, error) {
 	system, ok := kinfo.Of(runtime.GOOS, runtime.GOARCH)
 	if !ok {
-		return sysctlView{}, errUnsupported()
+		return sysctlView{}, fmt.Errorf("liveness on %s/%s: %w", runtime.GOOS, runtime.GOARCH, errors.ErrUnsupported)
 	}
 	return newSysctlView(system, sysctls{system}, options)
 }

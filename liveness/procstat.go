@@ -7,6 +7,7 @@ import (
 
 // procStat is what this package needs of /proc/PID/stat (proc_pid_stat(5)).
 type procStat struct {
+	pid     uint64 // field 1
 	state   byte   // field 3
 	parent  uint64 // field 4, ppid; 0 for one outside of the PID namespace
 	group   uint64 // field 5, pgrp; likewise
@@ -23,8 +24,10 @@ func (s procStat) exited() bool { return s.threadExited() && s.threads == 1 }
 // of its process while the line was written: the process has been reaped, or
 // another of its threads has executed a program and is the leading one now
 // (de_thread in fs/exec.c). The kernel then counts no threads (do_task_stat in
-// fs/proc/array.c), so the line says nothing about the process.
-func (s procStat) replaced() bool { return s.threadExited() && s.threads == 0 }
+// fs/proc/array.c), so the line says nothing about the process. gVisor counts one,
+// and knows no number for the thread that was taken out (promoteLocked in
+// pkg/sentry/kernel/task_exec.go).
+func (s procStat) replaced() bool { return s.threadExited() && (s.threads == 0 || s.pid == 0) }
 
 func (s procStat) threadExited() bool { return s.state == 'Z' || s.state == 'X' || s.state == 'x' }
 
@@ -44,8 +47,12 @@ func parseProcStat(line []byte) (procStat, error) {
 		return procStat{}, errBadStat
 	}
 	stat := procStat{state: line[end+2]}
+	number, _, _ := bytes.Cut(line, []byte(" "))
+	var ok bool
+	if stat.pid, ok = parseDecimal(number); !ok {
+		return procStat{}, errBadStat
+	}
 	rest := line[end+4:]
-	ok := false
 	for field := 4; field <= 22; field++ {
 		space := bytes.IndexByte(rest, ' ')
 		if space <= 0 {

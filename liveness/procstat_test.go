@@ -29,6 +29,8 @@ var procStats = []struct {
 	{"6.18 parentheses", "6.18-parentheses", 'S', 1, 344600, false},
 	{"6.18 spaces", "6.18-spaces", 'S', 1, 344602, false},
 	{"6.18 zombie", "6.18-zombie", 'Z', 1, 344717, true},
+	{"gVisor cat", "gvisor-cat", 'R', 1, 5, false},
+	{"gVisor replaced", "gvisor-replaced", 'X', 1, 8, true},
 	{"built ends at 22", "built-ends-at-22", 'S', 1, 55, false},
 	{"built largest", "built-largest", 'R', 4194304, 18446744073709551615, false},
 	{"built short", "built-short", 'S', 1, 98765, false},
@@ -116,6 +118,17 @@ func TestGarbledProcStatIsAnError(t *testing.T) {
 			c.Check(err, qt.ErrorMatches, "malformed stat line")
 			c.Check(stat, qt.Equals, liveness.ProcStat{})
 		})
+	}
+}
+
+// In gVisor a thread that another has replaced has lost its number.
+func TestReplacedThreadOfGVisorIsNoExitedProcess(t *testing.T) {
+	t.Parallel()
+	c := qt.New(t)
+	for _, test := range procStats {
+		stat, err := liveness.ParseProcStat(readStat(t, test.file))
+		c.Assert(err, qt.IsNil)
+		c.Check(stat.Replaced(), qt.Equals, test.file == "gvisor-replaced", qt.Commentf("%s", test.name))
 	}
 }
 

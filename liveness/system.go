@@ -107,12 +107,12 @@ func New(options Options) (*System, error) {
 func (s *System) Check(id Identity) Verdict { return s.check(&id) }
 
 // CompareBoot tells how a recorded boot relates to the running one, by the rules
-// of Check: with [Options.SameMachine] the machine IDs are not compared. It is
-// how a heartbeat, which has a boot and no process, is judged by the same rules.
-func (s *System) CompareBoot(boot bootid.ID) bootid.Relation {
-	relation, _ := s.compareBoot(boot)
-	return relation
-}
+// of Check: with [Options.SameMachine] the machine IDs are not compared, and two
+// boot IDs that were given to containers are of two boots only with
+// [Options.ExclusiveNamespace], for otherwise the containers may run at the same
+// time. It is how a heartbeat, which has a boot and no PID namespace, is judged by
+// the same rules.
+func (s *System) CompareBoot(boot bootid.ID) bootid.Relation { return s.compareBootAlone(boot) }
 
 // Open implements [Opener]: it is [Open] by the options of the System.
 func (s *System) Open(id Identity) (*Process, error) { return openProcess(&s.view, id) }

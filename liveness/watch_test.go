@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"runtime"
+	"sync/atomic"
 	"testing"
 
 	qt "github.com/frankban/quicktest"
@@ -196,4 +197,27 @@ func TestClosedWatch(t *testing.T) {
 	watch.Remove(id)
 	c.Check(watch.Len(), qt.Equals, 0)
 	c.Check(system.Check(id).State, qt.Equals, liveness.Alive)
+}
+
+// What interrupts a Next is over when Next returns: it would interrupt the next
+// one, or work on what was closed.
+func TestNextOutlivesItsInterruption(t *testing.T) {
+	t.Parallel()
+	c := qt.New(t)
+	var over atomic.Bool
+	slow := &liveness.SlowMultiplexer{Interrupting: func() {
+		for range 1000 {
+			runtime.Gosched()
+		}
+		over.Store(true)
+	}}
+	watch := slow.Watch()
+	for range 20 {
+		over.Store(false)
+		ctx, cancel := context.WithCancel(t.Context())
+		go cancel()
+		_, _, err := watch.Next(ctx)
+		c.Check(err, qt.ErrorIs, context.Canceled)
+		c.Check(over.Load(), qt.IsTrue)
+	}
 }

@@ -87,9 +87,11 @@ var (
 	_ encoding.TextMarshaler   = bootid.ID{}
 	_ encoding.TextUnmarshaler = (*bootid.ID)(nil)
 	_                          = []bootid.Relation{bootid.SameBoot, bootid.OtherBoot, bootid.OtherMachine, bootid.Incomparable}
-	_                          = []bootid.Quality{bootid.Native, bootid.Derived}
+	_                          = []bootid.Quality{bootid.Native, bootid.Given, bootid.Derived}
 	_                          = bootid.ID.IsZero
 	_                          = bootid.ID.Compare
+	_                          = bootid.ID.Valid
+	_                          = bootid.New
 	_                          = bootid.Parse
 	_                          = bootid.Current
 	_                          = bootid.Awake
@@ -102,12 +104,17 @@ var (
 	_                          = liveness.Identity{PID: 1, Boot: bootid.ID{}, Namespace: liveness.Namespace{}, Start: 1, Unique: 1, Marker: "m", NotBefore: time.Time{}, NotAfter: time.Time{}}
 	_                          = liveness.Parse
 	_                          = liveness.Capture
-	_ liveness.Liveness        = (*liveness.Proc)(nil)
-	_                          = liveness.Options{Root: "", ExclusiveNamespace: true}
-	_                          = liveness.New
-	_                          = []liveness.State{liveness.Unknown, liveness.Alive, liveness.Dead}
-	_                          = liveness.Verdict{State: liveness.Dead, Reason: liveness.Zombie, Err: nil}.String
-	_                          = []liveness.Reason{
+	_ liveness.Liveness        = (*liveness.System)(nil)
+	_ liveness.Opener          = (*liveness.System)(nil)
+	_                          = liveness.Options{Root: "", ExclusiveNamespace: true, SameMachine: true, MarkerVariable: ""}
+	_                          = []any{
+		(*liveness.System).Check, (*liveness.System).Self, (*liveness.System).Capture, (*liveness.System).CaptureProcess,
+		(*liveness.System).Plant, (*liveness.System).Open, (*liveness.System).NewWatch, (*liveness.System).Marked,
+	}
+	_ func(liveness.Options) (*liveness.System, error) = liveness.New
+	_                                                  = []liveness.State{liveness.Unknown, liveness.Alive, liveness.Dead}
+	_                                                  = liveness.Verdict{State: liveness.Dead, Reason: liveness.Zombie, Err: nil}.String
+	_                                                  = []liveness.Reason{
 		liveness.SameProcess, liveness.Rebooted, liveness.NoProcess, liveness.PIDReused, liveness.Zombie,
 		liveness.NotAProcess, liveness.OtherMachine, liveness.OtherNamespace, liveness.NoEvidence, liveness.Unreadable,
 	}
@@ -119,7 +126,7 @@ var (
 	_ = lifecycle.Cleaner{Store: store{}, Liveness: nil, Owner: "", LaunchTimeout: 0, StaleAfter: 0, InactiveAfter: 0, Concurrency: 0,
 		DryRun: false, OnStopped: nil, OnProgress: nil, Logger: (*slog.Logger)(nil)}.CleanOncePerBoot
 	_ lifecycle.BatchStopper                                                                  = nil
-	_ func(context.Context, func(context.Context) error) (ran bool, err error)                = (&lifecycle.BootGate{KV: lifecycle.KV(nil), Every: time.Hour}).Do
+	_ func(context.Context, func(context.Context) error) (ran bool, err error)                = (&lifecycle.BootGate{KV: lifecycle.KV(nil), Every: time.Hour, ClaimTimeout: time.Minute}).Do
 	_ func(*lifecycle.BootGate, context.Context, func(context.Context) error) (bool, error)   = (*lifecycle.BootGate).Do
 	_ func(lifecycle.Cleaner, context.Context, *lifecycle.BootGate) (lifecycle.Report, error) = lifecycle.Cleaner.CleanOncePerBoot
 )

@@ -243,12 +243,36 @@ func (u *user) store() *sqlitestore.Store {
 func (u *user) reboot() {
 	boot, err := bootid.Current()
 	u.Assert(err, qt.IsNil)
+	earlier := boot
+	earlier.Boot = uuid.NewString()
 	db := u.database()
-	for _, column := range []string{"rollcall_records.identity", "rollcall_records.beat_boot", "rollcall_gate.key", "rollcall_gate.value"} {
-		table, column, _ := strings.Cut(column, ".")
-		_, err := db.ExecContext(u.Context(), fmt.Sprintf("UPDATE %s SET %[2]s = replace(%[2]s, ?, ?)", table, column), boot.Boot, uuid.NewString())
+	set := func(query string, args ...any) {
+		u.Helper()
+		_, err := db.ExecContext(u.Context(), query, args...)
 		u.Assert(err, qt.IsNil)
 	}
+	for name, id := range u.identities(db) {
+		id.Boot = earlier
+		set("UPDATE rollcall_records SET identity = ? WHERE name = ?", id, name)
+	}
+	set("UPDATE rollcall_records SET beat_boot = ?", earlier.String())
+	set("UPDATE rollcall_gate SET key = replace(key, ?, ?)", boot.Boot, earlier.Boot)
+}
+
+// identities returns the recorded processes by the names of their records.
+func (u *user) identities(db *sql.DB) map[string]liveness.Identity {
+	rows, err := db.QueryContext(u.Context(), "SELECT name, identity FROM rollcall_records WHERE identity != ''")
+	u.Assert(err, qt.IsNil)
+	defer rows.Close()
+	found := map[string]liveness.Identity{}
+	for rows.Next() {
+		var name string
+		var id liveness.Identity
+		u.Assert(rows.Scan(&name, &id), qt.IsNil)
+		found[name] = id
+	}
+	u.Assert(rows.Err(), qt.IsNil)
+	return found
 }
 
 // match asserts that each of the patterns matches a line, in this order.

@@ -10,7 +10,9 @@ import (
 
 	qt "github.com/frankban/quicktest"
 
+	"github.com/rollcall-go/rollcall/bootid"
 	"github.com/rollcall-go/rollcall/internal/proctest"
+	"github.com/rollcall-go/rollcall/liveness"
 )
 
 // openTerminal returns a terminal, and what its user sees.
@@ -35,9 +37,10 @@ func TestALongPassShowsOnATerminalHowFarItHasCome(t *testing.T) {
 	t.Parallel()
 	u := newUser(t)
 	u.ok("list")
+	identity := liveness.Identity{PID: 1, Boot: bootid.ID{Boot: "6ba7b810-9dad-11d1-80b4-00c04fd430c8", Quality: bootid.Native}}
 	_, err := u.database().ExecContext(u.Context(), `WITH RECURSIVE i(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM i WHERE n < 3000)
 		INSERT INTO rollcall_records (name, incarnation, owner, phase, identity, created_at, beat_boot, beat_awake, parent)
-		SELECT 'a' || n, 'i' || n, '', 'running', 'rollcall1 pid=1 boot=native//6ba7b810-9dad-11d1-80b4-00c04fd430c8', n, '', 0, '' FROM i`)
+		SELECT 'a' || n, 'i' || n, '', 'running', ?, n, '', 0, '' FROM i`, identity)
 	u.Assert(err, qt.IsNil)
 	u.reboot()
 	terminal, screen := openTerminal(u.C)

@@ -124,7 +124,8 @@ func (r *row) record(now moment) (lifecycle.Record, error) {
 // There is a row before its process, and hcom adopts processes that are older
 // than their row, so created_at bounds the start from neither side. An upper
 // bound is what was written by the process itself, and when it must have come up
-// after it was launched or bound.
+// after it was launched or bound. Until that time has come, the bound lies in the
+// future and proves nothing.
 //
 // The marker is proof against a process without it. So it is left out where the
 // PID may rightly be that of one: a headless agent's is the PID of a shell, which
@@ -212,13 +213,16 @@ func (now moment) heartbeat(wall time.Time) lifecycle.Heartbeat {
 	}
 	beat.Boot = now.boot
 	if wall.Before(now.began.Add(-rounding)) {
-		beat.Boot.Boot = "before-" + now.boot.Boot // it is not recorded which
+		beat.Boot.Boot = earlierBoot
 		return beat
 	}
 	age := max(0, now.wall.Sub(wall)-now.asleep)
 	beat.Awake = max(0, now.awake-age)
 	return beat
 }
+
+// earlierBoot is some boot before this one: it is not recorded which.
+const earlierBoot = "00000000-0000-4000-8000-000000000001"
 
 // rounding is what the times of rows are good to.
 const rounding = 2 * time.Second

@@ -90,11 +90,12 @@ func TestLivingAgentsAreNotCalledDead(t *testing.T) {
 		want liveness.State // on Linux
 	}{
 		{"just launched", row{snapshot: snapshot{PID: new(int64(marked.Process.Pid)), CreatedAt: now - 1}, bindings: 1, process: "m", bound: now - 1}, liveness.Alive},
-		{"headless", row{snapshot: snapshot{PID: new(int64(shell.Process.Pid)), CreatedAt: now - 30, Background: 1}, bindings: 1, process: "m", bound: now - 30}, liveness.Alive},
-		{"adopted: older than its row", row{snapshot: snapshot{PID: new(int64(os.Getpid())), CreatedAt: now + 60}}, liveness.Alive},
+		{"headless", row{snapshot: snapshot{PID: new(int64(shell.Process.Pid)), CreatedAt: now - 30, Background: 1}, bindings: 1, process: "m", bound: now - 30}, liveness.Unknown},
+		{"headless for a while", row{snapshot: snapshot{PID: new(int64(shell.Process.Pid)), CreatedAt: now - 121, LastSeen: int64(now), Background: 1}, bindings: 1, process: "m", bound: now - 121}, liveness.Alive},
+		{"adopted: older than its row", row{snapshot: snapshot{PID: new(int64(os.Getpid())), CreatedAt: now - 120}}, liveness.Alive},
 		{"the clock was set since", row{snapshot: snapshot{PID: new(int64(marked.Process.Pid)), CreatedAt: 1000}, bindings: 1, process: "m", bound: 1000}, liveness.Alive},
 		{"nothing but a PID", row{snapshot: snapshot{PID: new(int64(shell.Process.Pid))}}, liveness.Unknown},
-		{"launched again, the older binding left", row{snapshot: snapshot{PID: new(int64(marked.Process.Pid)), CreatedAt: now}, bindings: 2, process: "older", bound: now}, liveness.Alive},
+		{"launched again, the older binding left", row{snapshot: snapshot{PID: new(int64(marked.Process.Pid)), CreatedAt: now}, bindings: 2, process: "older", bound: now}, liveness.Unknown},
 	} {
 		c.Run(test.name, func(c *qt.C) {
 			verdict := judge.Check(test.row.identity())
@@ -140,7 +141,7 @@ func TestStrangersAreNotTakenForTheAgent(t *testing.T) {
 
 func TestWallTimesBecomeHeartbeats(t *testing.T) {
 	c := qt.New(t)
-	boot := bootid.ID{Machine: "m", Boot: "b", Quality: bootid.Native}
+	boot := bootid.ID{Machine: "m", Boot: "6d4c1e0c-5f0e-4a43-9a3c-0f6c3a1f9b11", Quality: bootid.Native}
 	wall := time.Unix(1_700_000_000, 0)
 	// Up for ten hours, four of them in suspend.
 	now := moment{wall: wall, boot: boot, awake: 6 * time.Hour, asleep: 4 * time.Hour, began: wall.Add(-10 * time.Hour)}

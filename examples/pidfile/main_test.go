@@ -232,7 +232,7 @@ func TestWhoDiesDuringATakeoverLocksNobodyOut(t *testing.T) {
 func TestUnknownIsNotDead(t *testing.T) {
 	c := qt.New(t)
 	stranger, _ := child(c)
-	text := fmt.Sprintf("rollcall1 pid=%d\n", stranger.Process.Pid)
+	text := liveness.Identity{PID: stranger.Process.Pid}.String() + "\n"
 	file := writeFile(c, text)
 
 	p := startInstance(c, file)

@@ -147,6 +147,9 @@ func (s *scene) earlierBoot(ctx context.Context) error {
 	boot := earlier{boot: bootid.ID{Boot: uuid.NewString(), Quality: bootid.Native}, awake: 3 * time.Hour}
 	if now, err := bootid.Current(); err == nil {
 		boot.boot.Machine = now.Machine
+		if now.Quality == bootid.Given { // in a container, each boot is
+			boot.boot.Quality = now.Quality
+		}
 	}
 	store, err := sqlitestore.New(ctx, s.db, sqlitestore.Options{Clock: boot})
 	if err != nil {

@@ -10,7 +10,8 @@ import (
 // answers: the number of arguments, the path of the program, NULs up to a
 // multiple of the size of a pointer, the arguments, the environment, and
 // strings of the system's own (bsd/kern/kern_sysctl.c of xnu). The entries
-// returned are NUL-terminated, and may go on with those strings. There are none
+// returned are NUL-terminated, and go on with those strings: an empty string need
+// not be the end, because an entry of the environment can be empty. There are none
 // where the kernel keeps the environment to itself.
 func ParseProcArgs(block []byte) ([]byte, error) {
 	if len(block) < 4 {
@@ -27,21 +28,7 @@ func ParseProcArgs(block []byte) ([]byte, error) {
 	if !ok {
 		return nil, fmt.Errorf("%w: arguments that are cut short", ErrMalformed)
 	}
-	return untilEmpty(rest), nil
-}
-
-// untilEmpty returns the NUL-terminated strings of block before an empty or an
-// unterminated one.
-func untilEmpty(block []byte) []byte {
-	end := 0
-	for end < len(block) {
-		length := bytes.IndexByte(block[end:], 0)
-		if length <= 0 {
-			break
-		}
-		end += length + 1
-	}
-	return block[:end]
+	return rest[:bytes.LastIndexByte(rest, 0)+1], nil
 }
 
 // ParseEnvVector returns the environment out of what KERN_PROC_ENV of OpenBSD

@@ -19,7 +19,8 @@ func TestEnvironmentOfMacOS(t *testing.T) {
 	for _, test := range []struct {
 		name, block, want string
 	}{
-		{"whole", procArgs, "A=1\x00ROLLCALL_MARKER=x\x00"},
+		{"whole", procArgs, "A=1\x00ROLLCALL_MARKER=x\x00\x00ptr_munge=\x00"},
+		{"with an empty entry", "\x00\x00\x00\x00/p\x00A=1\x00\x00ROLLCALL_MARKER=x\x00", "A=1\x00\x00ROLLCALL_MARKER=x\x00"},
 		{"of a program that Apple protects", procArgs[:4+12+8], ""},
 		{"cut within the environment", procArgs[:30], "A=1\x00"},
 		{"without arguments", "\x00\x00\x00\x00/p\x00A=1\x00", "A=1\x00"},

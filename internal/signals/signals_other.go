@@ -2,6 +2,4 @@
 
 package signals
 
-import "os"
-
-func continueSignal() os.Signal { return nil }
+func ofSystem() signals { return signals{} }

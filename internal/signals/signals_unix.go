@@ -2,9 +2,6 @@
 
 package signals
 
-import (
-	"os"
-	"syscall"
-)
+import "syscall"
 
-func continueSignal() os.Signal { return syscall.SIGCONT }
+func ofSystem() signals { return signals{syscall.SIGCONT, syscall.SIGSTOP, syscall.Signal(0)} }

@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/crc64"
 	"reflect"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -175,7 +177,7 @@ func yieldsRecords(ctx context.Context, s Subject) error {
 	full.Identity.Namespace = liveness.Namespace{PID: 4026531836, PIDUnique: 1 << 40, InitStart: 1, Time: 4026531834}
 	full.Identity.NotBefore, full.Identity.NotAfter = created.Add(-time.Second), created.Add(time.Nanosecond)
 	var err error
-	if full.Identity, err = liveness.Parse(full.Identity.String() + " field=of-a-newer-version"); err != nil {
+	if full.Identity, err = liveness.Parse(withField(full.Identity.String(), " field=of-a-newer-version")); err != nil {
 		return err
 	}
 	child := record("child", "1")
@@ -539,7 +541,7 @@ func sparesChanged(ctx context.Context, s Subject) error {
 		"phase":     func(r *lifecycle.Record) { r.Phase = lifecycle.Inactive },
 		"identity":  func(r *lifecycle.Record) { r.Identity.Unique++ },
 		"heartbeat": func(r *lifecycle.Record) { r.Heartbeat.Awake++ },
-		"boot":      func(r *lifecycle.Record) { r.Heartbeat.Boot.Boot = "another" },
+		"boot":      func(r *lifecycle.Record) { r.Heartbeat.Boot.Boot = "6ba7b811-9dad-11d1-80b4-00c04fd430c8" },
 	} {
 		read := record(name, "1")
 		changed := read
@@ -802,4 +804,11 @@ func reopens(ctx context.Context, s Subject) error {
 		return fmt.Errorf("snapshot after reopening has bindings %q", e.Snapshot.Bindings)
 	}
 	return sameRecord(e.Snapshot.Record, kept)
+}
+
+// withField is the text of an identity with a field of a newer writer before the
+// check at its end.
+func withField(text, field string) string {
+	text = text[:strings.LastIndex(text, " check=")] + field
+	return fmt.Sprintf("%s check=%016x", text, crc64.Checksum([]byte(text), crc64.MakeTable(crc64.ECMA)))
 }

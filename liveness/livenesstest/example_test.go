@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/rollcall-go/rollcall/bootid"
 	"github.com/rollcall-go/rollcall/lifecycle"
 	"github.com/rollcall-go/rollcall/lifecycle/memstore"
 	"github.com/rollcall-go/rollcall/liveness/livenesstest"
@@ -44,4 +45,46 @@ func ExampleWorld_Suspend() {
 	// Output:
 	// keep heartbeat <nil>
 	// stop stale <nil>
+}
+
+// A host's test: does a stop end the worker with what it has started, and nobody
+// else?
+func ExampleWorld_Open() {
+	ctx := context.Background()
+	world, store := livenesstest.New(), new(memstore.Store)
+	worker, compiler, _ := world.Start(), world.Start(), world.Start()
+	world.Group(worker.PID, compiler.PID)
+	record, err := store.Put(ctx, lifecycle.Record{Name: "worker", Identity: worker})
+	if err != nil {
+		fmt.Println(err)
+	}
+
+	cleaner := lifecycle.Cleaner{
+		Store: store, Liveness: world, Clock: world,
+		Terminate: lifecycle.Termination{Liveness: world, Grace: time.Minute, Group: true}.End,
+	}
+	outcome, err := cleaner.Stop(ctx, record, lifecycle.Cause{By: "user", Reason: "asked"})
+	fmt.Println(outcome, err)
+	fmt.Println(world.Check(worker))
+	fmt.Println(world.Signals())
+	// Output:
+	// stopped <nil>
+	// dead: no process has its PID
+	// map[101:[terminated] 102:[terminated]]
+}
+
+// The same machine looks different to a service that is allowed to see less.
+func ExampleWorld_SetView() {
+	world := livenesstest.New()
+	worker := world.Start()
+	view := world.View()
+	view.Boot.Boot, view.Boot.Quality = "6ba7b810-9dad-11d1-80b4-00c04fd430c8", bootid.Given
+	view.Namespace.InitStart = 0
+	world.SetView(view)
+	fmt.Println(world.Check(worker))
+	world.Exit(worker.PID)
+	fmt.Println(world.Check(worker))
+	// Output:
+	// unknown: nothing recorded tells whose PID it is now
+	// dead: no process has its PID
 }

@@ -8,13 +8,22 @@
 //	cleaner := lifecycle.Cleaner{Store: store, Liveness: world, Clock: world}
 //	report, err := cleaner.Clean(ctx)
 //
-// A [World] is a [liveness.Liveness], and a lifecycle.Clock. Its verdicts
-// follow the rules of package liveness on Linux.
+// A [World] is a [liveness.Liveness], a [liveness.Opener] and a lifecycle.Clock.
+// Its verdicts follow the rules of package liveness on Linux, its processes take
+// signals as on Linux, whatever system the test runs on. What a host does to its
+// processes can be tested too:
+//
+//	world.Ignore(worker.PID, syscall.SIGTERM)
+//	cleaner.Terminate = lifecycle.Termination{Liveness: world, Grace: time.Second}.End
+//	outcome, err := cleaner.Stop(ctx, record, cause)
+//	// world.Signals() is map[worker.PID: {SIGTERM, SIGCONT, SIGKILL}]
+//
+// The grace passes at once in a bubble of [testing/synctest].
 package livenesstest
 
 import (
 	"errors"
-	"fmt"
+	"os"
 	"sync"
 	"time"
 
@@ -22,88 +31,95 @@ import (
 	"github.com/rollcall-go/rollcall/liveness"
 )
 
-// ErrDenied is the Err of a verdict about a process that [World.Deny] hides.
+// ErrDenied is the Err of a verdict about a process that [World.Deny] hides, and
+// the error of [World.Boot] where the [View] has no boot ID.
 var ErrDenied = errors.New("permission denied by the test")
 
 // World is a scripted machine with one process, the one that judges, and
 // whatever others the test starts. [New] makes one. It is safe for concurrent
 // use.
+//
+// A method that is told of a PID that nobody has does nothing, unless it starts a
+// process.
 type World struct {
-	mu        sync.Mutex
-	boots     int
-	awake     time.Duration // of this boot
-	suspended time.Duration // of this boot
-	wall      time.Time
-	namespace namespace
-	given     uint64 // the last namespace number given
-	nextPID   int
-	unique    uint64 // the last one given
-	noUnique  bool
-	exclusive bool
-	self      liveness.Identity
+	mu         sync.Mutex
+	view       View
+	bootIDs    uint64        // how many boot IDs there were so far
+	awake      time.Duration // of this boot
+	suspended  time.Duration // of this boot
+	wall       time.Time
+	namespaces uint64 // the last number given to a PID namespace
+	nextPID    int
+	unique     uint64 // the last one given
+
+	noUnique, exclusive, sameMachine bool
+
+	self      *process
 	processes map[int]*process
+	signals   map[int][]os.Signal
+	waiting   map[chan struct{}]struct{} // closed when a process ends or is let go
 }
 
-type namespace struct{ number, initStart uint64 }
-
+// process is a process that runs, or has exited.
 type process struct {
+	pid           int
 	start, unique uint64
 	began         time.Time // in wall time, as the clock of now has it
-	marker        string
-	zombie        bool
+	environ       []string
 	denied        bool
+	exited        bool
+
+	group   *process // the leader of its group
+	paused  bool
+	pending []os.Signal // come while it was paused
+	ignores []os.Signal
 }
 
-var _ liveness.Liveness = (*World)(nil)
+var (
+	_ liveness.Liveness = (*World)(nil)
+	_ liveness.Opener   = (*World)(nil)
+)
 
 const (
 	// tick is the step of start stamps, that of Linux.
 	tick = 10 * time.Millisecond
-	// firstNamespace is the number that Linux gives to the PID namespace in
-	// which it boots, and timeNamespace to the time namespace.
-	firstNamespace = 4026531836
-	timeNamespace  = 4026531834
 	// firstPID is the PID of the process that judges.
 	firstPID = 100
-	// maxPID is the largest that Linux gives.
-	maxPID = 1 << 22
-	// windowTolerance is that of package liveness.
-	windowTolerance = 2 * time.Second
 )
 
 // New returns a machine in its first boot, one minute after it has started,
 // with one process: the one that judges, see [World.Self].
 func New() *World {
-	w := &World{given: firstNamespace, wall: time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)}
+	w := &World{
+		view:       firstView,
+		namespaces: firstView.Namespace.PID, wall: time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC),
+		waiting: map[chan struct{}]struct{}{},
+	}
 	w.boot()
 	return w
 }
 
-func (w *World) boot() {
-	w.boots++
-	w.awake, w.suspended, w.unique = time.Minute, 0, 0
-	// The first process starts at another moment in each boot.
-	w.namespace = namespace{firstNamespace, uint64(w.boots)}
-	w.restart()
-}
-
-func (w *World) restart() {
-	w.nextPID, w.processes = firstPID, map[int]*process{}
-	w.self = w.start(w.freePID(), "")
-}
-
 // Start starts a process under a PID that nobody has, and returns its identity.
-func (w *World) Start() liveness.Identity {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.start(w.freePID(), "")
-}
+func (w *World) Start() liveness.Identity { return w.startUnder(0, "") }
 
 // StartMarked starts a process with a marker in its environment.
-func (w *World) StartMarked(marker string) liveness.Identity {
+func (w *World) StartMarked(marker string) liveness.Identity { return w.startUnder(0, marker) }
+
+// Reuse ends the process that has the PID, if one has, and gives the number to
+// another process, whose identity it returns. Unless time has passed, its start
+// stamp may be the same.
+func (w *World) Reuse(pid int) liveness.Identity { return w.startUnder(pid, "") }
+
+func (w *World) startUnder(pid int, marker string) liveness.Identity {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.start(w.freePID(), marker)
+	p := w.start(pid)
+	id := w.identity(p, w.view.Namespace)
+	if marker != "" {
+		p.environ = append(p.environ, liveness.MarkerVariable+"="+marker)
+		id.Marker = marker
+	}
+	return id
 }
 
 // StartElsewhere starts a process in another PID namespace of this machine, as
@@ -111,109 +127,126 @@ func (w *World) StartMarked(marker string) liveness.Identity {
 func (w *World) StartElsewhere() liveness.Identity {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.given++
 	w.unique++
-	ns := namespace{w.given, w.stamp()}
-	return w.identity(1, &process{start: w.stamp(), unique: w.unique}, ns)
+	p := &process{pid: 1, start: w.stamp(), unique: w.unique}
+	return w.identity(p, w.newNamespace())
 }
 
-// Reuse ends the process that has the PID, if one has, and gives the number to
-// another process, whose identity it returns. Unless time has passed, its start
-// stamp may be the same.
-func (w *World) Reuse(pid int) liveness.Identity {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.start(pid, "")
-}
-
-func (w *World) freePID() int {
-	for w.processes[w.nextPID] != nil {
-		w.nextPID++
+// start starts a process under the PID, or for 0 under one that nobody has. It
+// is in the process group of the one that judges.
+func (w *World) start(pid int) *process {
+	if pid == 0 {
+		for w.processes[w.nextPID] != nil {
+			w.nextPID++
+		}
+		pid = w.nextPID
 	}
-	return w.nextPID
-}
-
-func (w *World) start(pid int, marker string) liveness.Identity {
+	w.end(w.processes[pid])
 	w.unique++
-	p := &process{start: w.stamp(), unique: w.unique, began: w.wall, marker: marker}
+	p := &process{
+		pid: pid, start: w.stamp(), unique: w.unique, began: w.wall,
+		environ: []string{"PATH=/usr/bin"}, group: w.self,
+	}
 	w.processes[pid] = p
 	w.nextPID = max(w.nextPID, pid+1)
-	return w.identity(pid, p, w.namespace)
+	return p
 }
 
-// stamp is the start stamp of a process that starts now. Time in suspend
-// counts.
+// stamp is the start stamp of a process that starts now, outside of time
+// namespaces. Time in suspend counts.
 func (w *World) stamp() uint64 { return uint64((w.awake + w.suspended) / tick) }
 
-func (w *World) identity(pid int, p *process, ns namespace) liveness.Identity {
-	id := liveness.Identity{PID: pid, Boot: w.bootID(), Namespace: view(ns), Start: p.start, Marker: p.marker}
+// identity is what is recorded of a process in this view, but for the marker.
+func (w *World) identity(p *process, namespace liveness.Namespace) liveness.Identity {
+	id := liveness.Identity{PID: p.pid, Boot: w.view.Boot, Namespace: w.seen(namespace), Start: w.seenStamp(p.start)}
 	if !w.noUnique {
 		id.Unique = p.unique
 	}
 	return id
 }
 
+// Exec has the process execute a program with this environment. Its PID, Start
+// and Unique stay the same; a marker that is not in the environment is lost. The
+// entries are "NAME=value", with [liveness.MarkerVariable] for a marker, or
+// anything else without a NUL that a careless program passes on.
+func (w *World) Exec(pid int, environ ...string) {
+	w.change(pid, func(p *process) { p.environ = environ })
+}
+
 // Exit ends a process and has it waited for: nobody has its PID then.
 func (w *World) Exit(pid int) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	delete(w.processes, pid)
+	w.change(pid, w.end)
 }
 
 // ExitUnreaped ends a process that its parent does not wait for: a zombie.
 func (w *World) ExitUnreaped(pid int) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if p := w.processes[pid]; p != nil {
-		p.zombie = true
-	}
+	w.change(pid, func(p *process) {
+		w.end(p)
+		w.processes[pid] = p
+	})
 }
 
 // Deny makes all that is recorded of a process unreadable, whatever it is; only
 // that its PID is in use is known. On Linux without pidfs this is so for
 // another user's process under hidepid.
 func (w *World) Deny(pid int) {
+	w.change(pid, func(p *process) { p.denied = true })
+}
+
+// change does something to the process that has the PID, if one has.
+func (w *World) change(pid int, change func(*process)) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if p := w.processes[pid]; p != nil {
-		p.denied = true
+		change(p)
 	}
 }
 
+// end has a process exit and be waited for.
+func (w *World) end(p *process) {
+	if p == nil {
+		return
+	}
+	p.exited = true
+	delete(w.processes, p.pid)
+	w.wake()
+}
+
 // Reboot ends every process and begins another boot, whose first process is
-// the one that judges. PIDs and all numbers start over.
+// the one that judges. PIDs, unique numbers and the awake time start over. The
+// boot ID is a new one of the same quality, and the machine ID stays: for a
+// machine that repeats its boot ID, or has another machine ID in each boot, put
+// them into the [View] afterwards.
 func (w *World) Reboot() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.boot()
 }
 
-// RestartContainer ends every process and continues in a new PID namespace of
-// the same boot, as a container does. PIDs start over.
-func (w *World) RestartContainer() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.given++
-	w.namespace = namespace{w.given, w.stamp()}
+func (w *World) boot() {
+	w.awake, w.suspended, w.unique = time.Minute, 0, 0
+	w.enterBoot()
 	w.restart()
 }
 
-// ExclusiveNamespace has the World judge as with
-// [liveness.Options.ExclusiveNamespace].
-func (w *World) ExclusiveNamespace() {
+// RestartContainer ends every process and continues in a new PID namespace of
+// the same boot, as a container does. PIDs start over. A boot ID that the
+// container was given is a new one.
+func (w *World) RestartContainer() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.exclusive = true
+	w.enterContainer()
+	w.restart()
 }
 
-// WithoutUnique has the World be a system that gives no unique numbers, such
-// as Linux before 6.9. Processes that have the same PID and start stamp are
-// the same to it.
-func (w *World) WithoutUnique() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.noUnique = true
-	w.self.Unique = 0
+// restart ends all processes and starts the one that judges.
+func (w *World) restart() {
+	for _, p := range w.processes {
+		w.end(p)
+	}
+	w.nextPID, w.processes, w.signals = firstPID, map[int]*process{}, map[int][]os.Signal{}
+	w.self = w.start(0)
+	w.self.group = w.self
 }
 
 // Advance lets time pass while the machine is awake.
@@ -252,11 +285,15 @@ func (w *World) Now() time.Time {
 	return w.wall
 }
 
-// Boot returns the boot ID. It never fails.
+// Boot returns the boot ID of the [View]. Where that has none, the error matches
+// [ErrDenied], and the ID holds the machine alone.
 func (w *World) Boot() (bootid.ID, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.bootID(), nil
+	if w.view.Boot.Boot == "" {
+		return w.view.Boot, errNoBoot
+	}
+	return w.view.Boot, nil
 }
 
 // Awake returns the awake time of this boot. It never fails.
@@ -270,17 +307,5 @@ func (w *World) Awake() (time.Duration, error) {
 func (w *World) Self() (liveness.Identity, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.self, nil
-}
-
-func (w *World) bootID() bootid.ID {
-	return bootid.ID{
-		Machine: "00000000000000000000000000000001",
-		Boot:    fmt.Sprintf("00000000-0000-4000-8000-%012d", w.boots),
-		Quality: bootid.Native,
-	}
-}
-
-func view(ns namespace) liveness.Namespace {
-	return liveness.Namespace{PID: ns.number, PIDUnique: ns.number, InitStart: ns.initStart, Time: timeNamespace}
+	return w.identity(w.self, w.view.Namespace), nil
 }
