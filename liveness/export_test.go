@@ -2,6 +2,7 @@ package liveness
 
 import (
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"github.com/rollcall-go/rollcall/bootid"
@@ -37,6 +38,16 @@ func NewScope(id Identity, options Options) Scope {
 	}
 }
 
+// SetEditableEnviron makes s that of a system on which a process can edit the
+// environment that is read.
+func (s *scope) SetEditableEnviron() { s.liveEnviron = true }
+
+// SetForeignBoot makes s that of a view that may show another machine.
+func (s *scope) SetForeignBoot() { s.foreignBoot = true }
+
+// RememberBoot makes s remember the boot that it compared last, as a System does.
+func (s *scope) RememberBoot() { s.lastBoot = new(atomic.Pointer[comparedBoot]) }
+
 // CompareNumbers says whether Unique and Start of a record agree with those of a
 // process, "" where none of them can be compared.
 func CompareNumbers(id *Identity, now Namespace, unique, start uint64) string {
@@ -67,10 +78,15 @@ type Holder struct {
 	Denied             error
 	Marker             string
 	Garbled            bool      // the environment is not well-formed
+	Environ            []byte    // the environment, if Marker and Garbled do not say it
+	NoEnviron          error     // why it cannot be read
 	Boot, Began, Now   time.Time // in wall time
 }
 
 func (h *Holder) readEnviron(int) ([]byte, error) {
+	if h.Environ != nil || h.NoEnviron != nil {
+		return h.Environ, h.NoEnviron
+	}
 	environ := "A=1\x00"
 	if h.Garbled {
 		environ += "?\x00"
@@ -86,8 +102,11 @@ func (h *Holder) gone(int) (Verdict, bool)            { return Verdict{}, false 
 
 // JudgeAll judges by all the rules of evidence. Nobody has the PID if there is
 // no holder; it has no unique number if its Unique is 0.
-func (s *scope) JudgeAll(id Identity, h *Holder) Verdict {
-	verdict, sameBoot, decided := s.judge(&id)
+func (s *scope) JudgeAll(id Identity, h *Holder) Verdict { return s.JudgeEach(&id, h) }
+
+// JudgeEach is JudgeAll for very many records: it copies none.
+func (s *scope) JudgeEach(id *Identity, h *Holder) Verdict {
+	verdict, sameBoot, decided := s.judge(id)
 	switch {
 	case decided:
 		return verdict
@@ -96,7 +115,7 @@ func (s *scope) JudgeAll(id Identity, h *Holder) Verdict {
 	case h.Denied != nil:
 		return unreadable(h.Denied)
 	}
-	return s.judgeHolder(&id, sameBoot, holder{h.StartStamp, h.Unique, h.Zombie}, h)
+	return s.judgeHolder(id, sameBoot, holder{h.StartStamp, h.Unique, h.Zombie}, h)
 }
 
 // Kernel answers what a Sysctl asks of the kernel.
