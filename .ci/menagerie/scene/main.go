@@ -1,10 +1,11 @@
 // Scene records processes in one container and judges the records in another,
 // over the stores in a directory that both see.
 //
-//	scene record DIR         start a process, record it, and leave it alone
-//	scene judge DIR OUTCOME  judge, stop what is due, and check the outcome
+//	scene record DIR                     start a process, record it, and leave it alone
+//	scene judge DIR OUTCOME [exclusive]  judge, stop what is due, and check the outcome
 //
-// An outcome is one of the names in outcomes. The process ends with its container.
+// An outcome is one of the names in outcomes; with exclusive the judge says that its
+// container is the only one that uses the records. The process ends with its container.
 package main
 
 import (
@@ -36,13 +37,11 @@ const (
 
 // outcome says what a pass may do with each record.
 type outcome struct {
-	// exclusive is Options.ExclusiveNamespace of the judge.
-	exclusive bool
 	// states are those that the verdict about the process may have.
 	states []liveness.State
-	// stopped has, for each record, the reasons for which it may be stopped;
-	// "" is that of a record that is kept.
-	stopped map[string][]string
+	// reasons has, for each record, those for which it may be stopped; "" is that of
+	// a record that is kept.
+	reasons map[string][]string
 }
 
 var (
@@ -50,25 +49,21 @@ var (
 
 	outcomes = map[string]outcome{
 		// Everything lives, and the judge is in the same container.
-		"alive": {states: []liveness.State{liveness.Alive}, stopped: allKept},
+		"alive": {[]liveness.State{liveness.Alive}, allKept},
 		// Everything lives, and the judge may not be able to tell.
-		"living": {states: []liveness.State{liveness.Alive, liveness.Unknown}, stopped: allKept},
+		"living": {[]liveness.State{liveness.Alive, liveness.Unknown}, allKept},
 		// Everything has ended, and nothing proves it, unless this container was
-		// given the number of the PID namespace that has ended, see judgeProcess.
-		"unknown": {states: []liveness.State{liveness.Unknown, liveness.Dead}, stopped: map[string][]string{
+		// given the number of the PID namespace that has ended.
+		"unknown": {[]liveness.State{liveness.Unknown, liveness.Dead}, map[string][]string{
 			process: {"", lifecycle.ReasonReboot}, heartbeat: {""}, launch: {""},
 		}},
-		// The container has ended, and this one says that it is alone.
-		"ended": {exclusive: true, states: []liveness.State{liveness.Dead}, stopped: map[string][]string{
-			process:   {lifecycle.ReasonReboot},
-			heartbeat: {"", lifecycle.ReasonStale},
-			launch:    {"", lifecycle.ReasonLaunchFailed},
+		// The container has ended, and its boot goes on.
+		"ended": {[]liveness.State{liveness.Dead}, map[string][]string{
+			process: {lifecycle.ReasonReboot}, heartbeat: {""}, launch: {""},
 		}},
-		// The boot of the records is over.
-		"rebooted": {states: []liveness.State{liveness.Dead}, stopped: map[string][]string{
-			process:   {lifecycle.ReasonReboot},
-			heartbeat: {lifecycle.ReasonStale},
-			launch:    {lifecycle.ReasonLaunchFailed},
+		// The boot of the container is over.
+		"rebooted": {[]liveness.State{liveness.Dead}, map[string][]string{
+			process: {lifecycle.ReasonReboot}, heartbeat: {lifecycle.ReasonStale}, launch: {lifecycle.ReasonLaunchFailed},
 		}},
 	}
 )
@@ -85,11 +80,13 @@ func run(ctx context.Context, args []string) error {
 	case len(args) == 2 && args[0] == "record":
 		return record(ctx, args[1])
 	case len(args) == 3 && args[0] == "judge":
-		return judge(ctx, args[1], args[2])
+		return judge(ctx, args[1], args[2], liveness.Options{})
+	case len(args) == 4 && args[0] == "judge" && args[3] == "exclusive":
+		return judge(ctx, args[1], args[2], liveness.Options{ExclusiveNamespace: true})
 	case len(args) == 1 && args[0] == "hold":
 		return hold()
 	}
-	return errors.New("usage: scene record DIR | scene judge DIR OUTCOME")
+	return errors.New("usage: scene record DIR | scene judge DIR OUTCOME [exclusive]")
 }
 
 // hold says so and lives for longer than a scene takes.
@@ -197,12 +194,12 @@ func register(ctx context.Context, s store, identity liveness.Identity) error {
 	return nil
 }
 
-func judge(ctx context.Context, dir, name string) error {
+func judge(ctx context.Context, dir, name string, options liveness.Options) error {
 	want, ok := outcomes[name]
 	if !ok {
 		return fmt.Errorf("no outcome %q", name)
 	}
-	system, err := liveness.New(liveness.Options{ExclusiveNamespace: want.exclusive})
+	system, err := liveness.New(options)
 	if err != nil {
 		return err
 	}
@@ -216,27 +213,27 @@ func judge(ctx context.Context, dir, name string) error {
 		if err != nil {
 			return err
 		}
-		verdict, err := judgeProcess(system, records, want)
-		if err == nil && name == "unknown" && verdict.State == liveness.Dead && !reused(records, self) {
-			err = fmt.Errorf("%v without proof", verdict)
+		at := slices.IndexFunc(records, func(r lifecycle.Record) bool { return r.Name == process })
+		if at < 0 {
+			return errors.New("the record of the process is gone")
 		}
+		id := records[at].Identity
+		verdict, err := judgeProcess(system, id, want)
 		if err != nil {
 			return err
 		}
 		fmt.Printf("%s: %v\n", storeName, verdict)
+		if name == "unknown" && verdict.State == liveness.Dead && id.Namespace.PID != self.Namespace.PID {
+			return fmt.Errorf("%v is %v, and nothing proves it", id, verdict)
+		}
 		return clean(ctx, lifecycle.Cleaner{Store: s, Liveness: system, StaleAfter: time.Hour, LaunchTimeout: time.Hour}, s, records, want)
 	})
 }
 
-// judgeProcess checks the verdict about the record with a process. A judge that
-// may call it dead gives its number to another one first, as far as numbers are
-// low enough to come by.
-func judgeProcess(system liveness.Liveness, records []lifecycle.Record, want outcome) (verdict liveness.Verdict, err error) {
-	at := slices.IndexFunc(records, func(r lifecycle.Record) bool { return r.Name == process })
-	if at < 0 {
-		return verdict, errors.New("the record of the process is gone")
-	}
-	id := records[at].Identity
+// judgeProcess checks the verdict about the process of a record. A judge that may
+// call it dead gives its number to another one first, as far as numbers are low
+// enough to come by.
+func judgeProcess(system liveness.Liveness, id liveness.Identity, want outcome) (verdict liveness.Verdict, err error) {
 	if !slices.Contains(want.states, liveness.Alive) {
 		stop, err := occupy(id.PID)
 		if err != nil {
@@ -249,13 +246,6 @@ func judgeProcess(system liveness.Liveness, records []lifecycle.Record, want out
 		return verdict, fmt.Errorf("%v is %v, wanted one of %v", id, verdict, want.states)
 	}
 	return verdict, nil
-}
-
-// reused reports whether this PID namespace has the number of that of a record.
-func reused(records []lifecycle.Record, self liveness.Identity) bool {
-	return slices.ContainsFunc(records, func(r lifecycle.Record) bool {
-		return r.Identity.Namespace.PID == self.Namespace.PID
-	})
 }
 
 // occupy starts processes until one has the number pid or numbers are beyond it.
@@ -300,8 +290,8 @@ func clean(ctx context.Context, cleaner lifecycle.Cleaner, s store, before []lif
 		}
 		for _, record := range before {
 			reasons := fate(record, after, events)
-			if len(reasons) != 1 || !slices.Contains(want.stopped[record.Name], reasons[0]) {
-				return fmt.Errorf("%s: fate %q, wanted one of %q", record.Name, reasons, want.stopped[record.Name])
+			if len(reasons) != 1 || !slices.Contains(want.reasons[record.Name], reasons[0]) {
+				return fmt.Errorf("%s: fate %q, wanted one of %q", record.Name, reasons, want.reasons[record.Name])
 			}
 		}
 	}
