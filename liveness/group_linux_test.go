@@ -173,7 +173,7 @@ func TestGroupThatOutlivesItsLeader(t *testing.T) {
 		g.waitEmpty(t)
 		return
 	}
-	c.Check(err, qt.IsNil)
+	c.Assert(err, qt.IsNil)
 	c.Check(g.leader.ReadLine(t), qt.Equals, unix.SIGUSR1.String())
 	c.Check(g.process.TerminateGroup(t.Context(), time.Millisecond), qt.IsNil)
 	g.waitEmpty(t)

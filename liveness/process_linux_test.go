@@ -214,6 +214,10 @@ func TestProcessRecordedInAnotherBootIsDead(t *testing.T) {
 	}
 	system := newLiveness(t, liveness.Options{SameMachine: true})
 	c.Check(system.Check(id), qt.Equals, liveness.Verdict{State: liveness.Dead, Reason: liveness.Rebooted})
+	if id.Boot.Quality == bootid.Given { // that of another container, for all that is known
+		c.Check(system.CompareBoot(id.Boot), qt.Equals, bootid.Incomparable)
+		system = newLiveness(t, liveness.Options{SameMachine: true, ExclusiveNamespace: true})
+	}
 	c.Check(system.CompareBoot(id.Boot), qt.Equals, bootid.OtherBoot)
 
 	// Some systems make a machine ID anew while they run, or have another one in

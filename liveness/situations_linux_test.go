@@ -123,7 +123,9 @@ func TestTwoViewsOfOneContainerAreNoReboot(t *testing.T) {
 	second := proctest.Command("second-capture", strconv.Itoa(child.PID()))
 	recordedThere := mustParse(t, startRole(t, second))
 	c.Assert(recordedThere.Boot.Compare(recorded.Boot), qt.Equals, bootid.Incomparable)
-	c.Assert(recordedThere.Namespace.InitStart, qt.Equals, uint64(0))
+	if recordedThere.Namespace.InitStart != 0 {
+		proctest.Skip(t, "a user without rights sees PID 1 in spite of hidepid")
+	}
 
 	for what, edit := range map[string]func(*liveness.Identity){
 		"as recorded":                func(*liveness.Identity) {},
@@ -206,8 +208,8 @@ func TestEachSandboxSeesItsOwnReboot(t *testing.T) {
 	t.Parallel()
 	c := qt.New(t)
 	id := captured(t, proctest.Start(t, proctest.Command("hold")))
-	if id.Boot.Boot == "" || id.Boot.Quality == bootid.Derived {
-		proctest.Skip(t, "no boot ID")
+	if id.Boot.Quality != bootid.Native {
+		proctest.Skip(t, "the boot ID here is not that of a kernel: %q", id.Boot)
 	}
 	for _, number := range []uint64{id.Namespace.PID, 5} {
 		earlier := id

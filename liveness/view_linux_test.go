@@ -336,6 +336,15 @@ func mountElsewhere(t testing.TB, dir string, options ...string) *proctest.Child
 	return child
 }
 
+func readText(t testing.TB, file string) string {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
 // A host's procfs in a container, or that of a container on its host.
 func TestRootShowsTheProcessesOfAnotherNamespace(t *testing.T) {
 	if !proctest.Inside(t, unix.CLONE_NEWNS) {
@@ -348,6 +357,11 @@ func TestRootShowsTheProcessesOfAnotherNamespace(t *testing.T) {
 	self, err := liveness.Self()
 	c.Assert(err, qt.IsNil)
 	id := liveness.Identity{PID: 1, Boot: self.Boot, Start: startField(t, dir+"/1/stat")}
+	boot, err := bootid.New(readText(t, dir+"/sys/kernel/random/boot_id"))
+	c.Assert(err, qt.IsNil)
+	if boot.Boot != self.Boot.Boot { // a container was given another, and gVisor makes one for each procfs
+		id.Boot = boot
+	}
 	_, err = fmt.Sscanf(readlink(t, dir+"/1/ns/pid"), "pid:[%d]", &id.Namespace.PID)
 	c.Assert(err, qt.IsNil)
 	id.Namespace.Time = self.Namespace.Time
@@ -449,6 +463,7 @@ func TestHiddenProcessOfAnotherNamespaceIsNotDead(t *testing.T) {
 		c.Assert(os.Chmod(parent, 0o755), qt.IsNil)
 	}
 	child := mountElsewhere(t, dir, "hidepid=2")
+	proctest.HasOption(t, dir, "hidepid=2")
 	id := liveness.Identity{PID: 1, Start: startField(t, dir+"/1/stat")}
 	c.Check(checkBy(t, liveness.Options{Root: dir}, id, asNobody(t)), qt.Matches, `unknown: the evidence could not be read .*`)
 	child.Kill()

@@ -53,7 +53,7 @@ func before(t testing.TB) liveness.Identity {
 
 // beforeReason is the reason for which a record of before is stopped.
 func beforeReason(t testing.TB) string {
-	if self(t).Boot.Quality == bootid.Native {
+	if before(t).Boot != self(t).Boot {
 		return lifecycle.ReasonReboot
 	}
 	return lifecycle.ReasonDied

@@ -151,14 +151,44 @@ func onThreadToEnd(f func()) {
 }
 
 // Mount mounts and, at the end of the test, unmounts. It is for tests that are
-// [Inside] a mount namespace.
+// [Inside] a mount namespace. It skips the test where the kernel takes an option of
+// procfs and does nothing about it, as gVisor does.
 func Mount(t testing.TB, source, target, fstype string, flags uintptr, data string) {
 	t.Helper()
-	if err := unix.Mount(source, target, fstype, flags, data); err != nil {
-		if forbidden(err) {
-			Skip(t, "mount %s on %s: %v", fstype, target, err)
+	mounted(t, fstype, target, unix.Mount(source, target, fstype, flags, data))
+	if fstype == "proc" && data != "" {
+		HasOption(t, target, data)
+	}
+}
+
+// HasOption skips the test if the newest mount on target is one without an option
+// of that name.
+func HasOption(t testing.TB, target, option string) {
+	t.Helper()
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	name, _, _ := strings.Cut(option, "=")
+	options := ""
+	for line := range strings.Lines(string(mounts)) {
+		fields := strings.Fields(line)
+		if fields[4] == target {
+			options = fields[len(fields)-1]
 		}
-		t.Fatalf("mount %s on %s: %v", fstype, target, err)
+	}
+	if !strings.Contains(","+options, ","+name+"=") {
+		Skip(t, "the mount on %s has no option %s: %s", target, name, options)
+	}
+}
+
+func mounted(t testing.TB, what, target string, err error) {
+	t.Helper()
+	if err != nil {
+		if forbidden(err) {
+			Skip(t, "mount %s on %s: %v", what, target, err)
+		}
+		t.Fatalf("mount %s on %s: %v", what, target, err)
 	}
 	t.Cleanup(func() { unix.Unmount(target, unix.MNT_DETACH) })
 }
@@ -170,7 +200,13 @@ func MountFile(t testing.TB, text, target string) {
 	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	Mount(t, file, target, "", unix.MS_BIND, "")
+	mount := func() error { return unix.Mount(file, target, "", unix.MS_BIND, "") }
+	err := mount()
+	// systemd-nspawn mounts a file and removes it: nothing can be mounted on that.
+	for err == unix.ENOENT && unix.Unmount(target, unix.MNT_DETACH) == nil {
+		err = mount()
+	}
+	mounted(t, "a file", target, err)
 }
 
 // KillUnreaped kills the child and waits until it has exited, but leaves it a
