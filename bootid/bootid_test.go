@@ -286,3 +286,33 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+func TestFormsOfAnID(t *testing.T) {
+	t.Parallel()
+	c := qt.New(t)
+	for _, test := range []struct {
+		name string
+		id   bootid.ID
+		want bool
+	}{
+		{"a UUID", native(machineA, boot1), true},
+		{"a digit for each dash", native("", strings.ReplaceAll(boot1, "-", "0")), false},
+		{"a slash for each dash", native("", strings.ReplaceAll(boot1, "-", "/")), false},
+		{"below the digits", native("", "/"+boot1[1:]), false},
+		{"a dash for a digit", native("", "-"+boot1[1:]), false},
+		{"above the digits", native("", ":"+boot1[1:]), false},
+		{"below the letters", native("", "`"+boot1[1:]), false},
+		{"above the letters", native("", "g"+boot1[1:]), false},
+		{"the first and last digits and letters", native("", "09af"+boot1[4:]), true},
+		{"a machine of the first and last characters", derived("!~", "!~"), true},
+		{"a machine with a space", derived("a b", "7"), false},
+		{"a machine with a DEL", derived("a\x7f", "7"), false},
+		{"a machine that is not ASCII", derived("ä", "7"), false},
+		{"a derived boot that is not ASCII", derived("", "ä"), false},
+		{"the highest counter", native("", "counter-4294967295"), true},
+	} {
+		c.Run(test.name, func(c *qt.C) {
+			c.Check(test.id.Valid(), qt.Equals, test.want)
+		})
+	}
+}

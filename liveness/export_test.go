@@ -81,6 +81,8 @@ type Holder struct {
 	Environ            []byte    // the environment, if Marker and Garbled do not say it
 	NoEnviron          error     // why it cannot be read
 	Boot, Began, Now   time.Time // in wall time
+	NoWallStart        error     // why Began cannot be read
+	Gone               bool      // it has ended when its environment is read
 }
 
 func (h *Holder) readEnviron(int) ([]byte, error) {
@@ -97,8 +99,11 @@ func (h *Holder) readEnviron(int) ([]byte, error) {
 	return []byte(environ), nil
 }
 
-func (h *Holder) wallStart(uint64) (wallStart, error) { return wallStart{h.Boot, h.Began, h.Now}, nil }
-func (h *Holder) gone(int) (Verdict, bool)            { return Verdict{}, false }
+func (h *Holder) wallStart(uint64) (wallStart, error) {
+	return wallStart{h.Boot, h.Began, h.Now}, h.NoWallStart
+}
+
+func (h *Holder) gone(int) (Verdict, bool) { return Verdict{State: Dead, Reason: NoProcess}, h.Gone }
 
 // JudgeAll judges by all the rules of evidence. Nobody has the PID if there is
 // no holder; it has no unique number if its Unique is 0.

@@ -413,3 +413,166 @@ func TestVerdictsReadAsSentences(t *testing.T) {
 	}
 	c.Check(names, qt.HasLen, int(liveness.Unreadable)+1)
 }
+
+// Many records are of one boot, so how it relates to this one is remembered.
+func TestTheBootThatWasComparedLastIsNotTakenForAnother(t *testing.T) {
+	t.Parallel()
+	c := qt.New(t)
+	scope := liveness.NewScope(here, liveness.Options{})
+	scope.RememberBoot()
+	earlier := with(func(id *liveness.Identity) { id.Boot.Boot = boot2 })
+	invalid := with(func(id *liveness.Identity) { id.Boot.Boot = strings.ToUpper(boot1) })
+	for range 2 {
+		for range 2 {
+			_, sameBoot, decided := scope.Judge(here)
+			c.Check(sameBoot && !decided, qt.IsTrue)
+		}
+		for range 2 {
+			verdict, _, _ := scope.Judge(earlier)
+			c.Check(verdict, qt.Equals, liveness.Verdict{State: liveness.Dead, Reason: liveness.Rebooted})
+		}
+		for range 2 {
+			verdict, _, _ := scope.Judge(invalid)
+			c.Check(verdict.Err, qt.ErrorIs, bootid.ErrInvalid)
+		}
+	}
+}
+
+// The /proc of another namespace can show a boot ID that is not ours, and no
+// machine ID.
+func TestViewThatMayShowAnotherMachine(t *testing.T) {
+	t.Parallel()
+	c := qt.New(t)
+	const (
+		reused   = "dead: its PID belongs to another process now"
+		rebooted = "dead: the machine has rebooted since"
+		unknown  = "unknown: nothing recorded tells whose PID it is now"
+		alive    = "alive: the recorded process runs"
+	)
+	otherBoot := bootid.ID{Machine: machineA, Boot: boot2, Quality: bootid.Native}
+	for _, test := range []struct {
+		name        string
+		boot        bootid.ID
+		sameMachine bool
+		same, other string // verdicts where the unique number agrees and where it differs
+	}{
+		{"this boot", here.Boot, false, alive, reused},
+		{"another boot of a machine that may be another", otherBoot, false, unknown, unknown},
+		{"another boot, of this machine as the host says", otherBoot, true, rebooted, rebooted},
+		{"another boot, machine not recorded", bootid.ID{Boot: boot2, Quality: bootid.Native}, false, rebooted, rebooted},
+	} {
+		c.Run(test.name, func(c *qt.C) {
+			scope := liveness.NewScope(with(func(id *liveness.Identity) { id.Boot.Machine = "" }),
+				liveness.Options{SameMachine: test.sameMachine})
+			scope.SetForeignBoot()
+			id := with(func(id *liveness.Identity) { id.Boot, id.Unique = test.boot, 5 })
+			c.Check(scope.JudgeAll(id, &liveness.Holder{Unique: 5}).String(), qt.Equals, test.same)
+			c.Check(scope.JudgeAll(id, &liveness.Holder{Unique: 6}).String(), qt.Equals, test.other)
+		})
+	}
+}
+
+func TestHighestPIDCanBeHad(t *testing.T) {
+	t.Parallel()
+	c := qt.New(t)
+	scope := liveness.NewScope(here, liveness.Options{})
+	_, sameBoot, decided := scope.Judge(with(func(id *liveness.Identity) { id.PID = 1 << 22 }))
+	c.Check(sameBoot && !decided, qt.IsTrue)
+}
+
+// The ID of a namespace is never given twice in a boot, the start of PID 1 can be.
+func TestIDOfANamespaceIsAskedBeforeTheStartOfItsInit(t *testing.T) {
+	t.Parallel()
+	c := qt.New(t)
+	scope := liveness.NewScope(here, liveness.Options{})
+	_, sameBoot, decided := scope.Judge(with(func(id *liveness.Identity) {
+		id.Boot, id.Namespace.InitStart = bootid.ID{}, 25
+	}))
+	c.Check(sameBoot || decided, qt.IsFalse)
+}
+
+// An ID of the time namespace that one side does not have leaves it to PID 1.
+func TestOneClockThatPID1Shows(t *testing.T) {
+	t.Parallel()
+	c := qt.New(t)
+	bare := liveness.Namespace{PID: 9, InitStart: 7, Time: 200}
+	known := bare
+	known.TimeUnique = 8
+	for _, sides := range [][2]liveness.Namespace{{bare, known}, {known, bare}} {
+		id := liveness.Identity{PID: 1, Start: 5, Namespace: sides[0]}
+		c.Check(liveness.CompareNumbers(&id, sides[1], 0, 6), qt.Equals, "differs")
+		c.Check(liveness.CompareNumbers(&id, sides[1], 0, 5), qt.Equals, "agrees")
+	}
+}
+
+func TestWhatCouldNotBeReadIsTold(t *testing.T) {
+	t.Parallel()
+	c := qt.New(t)
+	scope := liveness.NewScope(here, liveness.Options{})
+	errEnviron, errStart := errors.New("environment"), errors.New("start")
+	holder := liveness.Holder{
+		NoEnviron: errEnviron, NoWallStart: errStart, Boot: noon, Began: noon.Add(time.Hour), Now: noon.Add(2 * time.Hour),
+	}
+	id := with(func(id *liveness.Identity) { id.Marker = "m" })
+
+	verdict := scope.JudgeAll(id, &holder)
+	c.Check(verdict.State, qt.Equals, liveness.Unknown)
+	c.Check(verdict.Reason, qt.Equals, liveness.Unreadable)
+	c.Check(verdict.Err, qt.ErrorIs, errEnviron)
+
+	id.NotBefore = noon
+	verdict = scope.JudgeAll(id, &holder)
+	c.Check(verdict.Reason, qt.Equals, liveness.Unreadable)
+	c.Check(verdict.Err, qt.ErrorIs, errEnviron)
+	c.Check(verdict.Err, qt.ErrorIs, errStart)
+
+	// The bound decides nothing either.
+	holder.NoWallStart = nil
+	verdict = scope.JudgeAll(id, &holder)
+	c.Check(verdict.Reason, qt.Equals, liveness.Unreadable)
+	c.Check(verdict.Err, qt.ErrorIs, errEnviron)
+
+	id.Marker = ""
+	c.Check(scope.JudgeAll(id, &holder), qt.Equals, liveness.Verdict{})
+}
+
+func TestProcessThatEndsBeforeItsEnvironmentIsReadIsDead(t *testing.T) {
+	t.Parallel()
+	c := qt.New(t)
+	scope := liveness.NewScope(here, liveness.Options{})
+	id := with(func(id *liveness.Identity) { id.Marker = "m" })
+	verdict := scope.JudgeAll(id, &liveness.Holder{NoEnviron: errors.New("no such process"), Gone: true})
+	c.Check(verdict, qt.Equals, liveness.Verdict{State: liveness.Dead, Reason: liveness.NoProcess})
+}
+
+// Without a boot ID numbers that agree prove nothing, nor do they take away what a
+// bound proves.
+func TestBoundProvesWhereNumbersAgreeAndBootsCannotBeCompared(t *testing.T) {
+	t.Parallel()
+	c := qt.New(t)
+	scope := liveness.NewScope(here, liveness.Options{})
+	holder := liveness.Holder{Unique: 5, StartStamp: 6, Boot: noon, Began: noon.Add(time.Hour), Now: noon.Add(3 * time.Hour)}
+	id := with(func(id *liveness.Identity) {
+		id.Boot, id.Unique, id.Start, id.NotAfter = bootid.ID{}, 5, 6, noon.Add(2*time.Hour)
+	})
+	c.Check(scope.JudgeAll(id, &holder).String(), qt.Equals, "alive: the recorded process runs")
+	id.NotAfter = noon.Add(time.Minute) // it began later: the clock may have been set
+	c.Check(scope.JudgeAll(id, &holder), qt.Equals, liveness.Verdict{})
+}
+
+func TestMarkerThatBeginsWithANULIsInNoEnvironment(t *testing.T) {
+	t.Parallel()
+	c := qt.New(t)
+	present, wellFormed := liveness.LookForMarker([]byte("M=\x00A=1\x00"), "M", "\x00A=1")
+	c.Check(present || wellFormed, qt.IsFalse)
+}
+
+// The text of an Identity can hold such a year.
+func TestBoundOfTheYearZeroIsOne(t *testing.T) {
+	t.Parallel()
+	c := qt.New(t)
+	id := liveness.Identity{PID: 1, NotAfter: time.Date(0, 1, 1, 0, 0, 0, 0, time.UTC)}
+	verdict, decided := liveness.JudgeWindow(&id, noon, noon.Add(time.Hour), noon.Add(2*time.Hour))
+	c.Check(decided, qt.IsTrue)
+	c.Check(verdict, qt.Equals, liveness.Verdict{State: liveness.Dead, Reason: liveness.Rebooted})
+}
