@@ -446,7 +446,7 @@ func TestViewThatMayShowAnotherMachine(t *testing.T) {
 	const (
 		reused   = "dead: its PID belongs to another process now"
 		rebooted = "dead: the machine has rebooted since"
-		unknown  = "unknown: nothing recorded tells whose PID it is now"
+		unknown  = "unknown: the evidence could not be read (the procfs may be that of another machine)"
 		alive    = "alive: the recorded process runs"
 	)
 	otherBoot := bootid.ID{Machine: machineA, Boot: boot2, Quality: bootid.Native}
@@ -462,9 +462,8 @@ func TestViewThatMayShowAnotherMachine(t *testing.T) {
 		{"another boot, machine not recorded", bootid.ID{Boot: boot2, Quality: bootid.Native}, false, rebooted, rebooted},
 	} {
 		c.Run(test.name, func(c *qt.C) {
-			scope := liveness.NewScope(with(func(id *liveness.Identity) { id.Boot.Machine = "" }),
-				liveness.Options{SameMachine: test.sameMachine})
-			scope.SetForeignBoot()
+			scope := liveness.NewScope(here, liveness.Options{SameMachine: test.sameMachine})
+			scope.SetForeign()
 			id := with(func(id *liveness.Identity) { id.Boot, id.Unique = test.boot, 5 })
 			c.Check(scope.JudgeAll(id, &liveness.Holder{Unique: 5}).String(), qt.Equals, test.same)
 			c.Check(scope.JudgeAll(id, &liveness.Holder{Unique: 6}).String(), qt.Equals, test.other)
