@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"runtime"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -40,6 +41,18 @@ func setting(t testing.TB, variable string, usual int) int {
 	return n
 }
 
+// signalsGroupsByPidfd reports whether a group is known by the pidfd of its leader,
+// also when that was waited for: Linux 6.9.
+func signalsGroupsByPidfd(t testing.TB) bool {
+	t.Helper()
+	fd, err := unix.PidfdOpen(os.Getpid(), 0)
+	if err != nil {
+		return false
+	}
+	defer unix.Close(fd)
+	return unix.PidfdSendSignal(fd, 0, nil, unix.PIDFD_SIGNAL_PROCESS_GROUP) != unix.EINVAL
+}
+
 // TestNoStrangerGetsASignal has processes die, and their PIDs and groups pass
 // to others, at the very time at which they are opened, signalled and
 // terminated, in a PID namespace of its own. The newcomer leads a group of its
@@ -69,6 +82,7 @@ func TestNoStrangerGetsASignal(t *testing.T) {
 			action{"terminate group", early, func(p *liveness.Process) error { return p.TerminateGroup(t.Context(), time.Minute) }})
 	}
 	wanted := setting(t, racesVariable, 100)
+	byPidfd := signalsGroupsByPidfd(t)
 	var before, after, refused int
 	for reused, tried := 0, 0; reused < wanted; tried++ {
 		if tried > 20*wanted {
@@ -114,6 +128,8 @@ func TestNoStrangerGetsASignal(t *testing.T) {
 		case acted == nil && status.Signal() != unix.SIGKILL:
 			before++
 		case acted == nil:
+		case !byPidfd && strings.HasSuffix(act.name, "group") && errors.Is(acted, errors.ErrUnsupported):
+			after++ // the group that has the number may be another, and it is
 		default:
 			after++
 			c.Assert(acted, qt.ErrorIs, liveness.ErrNoProcess, qt.Commentf("%s", act.name))
