@@ -49,7 +49,7 @@
 //	Linux 6.1                  native                 the first one       no
 //
 // A given boot ID was put over the kernel's, which a program in the container may
-// still see: the two prove nothing together.
+// still see: an unequal one proves nothing.
 //
 // Android denies the boot ID to applications. Without it equal start stamps and
 // unique numbers prove nothing; an unequal stamp still proves another process. A

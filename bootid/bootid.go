@@ -62,9 +62,8 @@ const (
 	// Given was put over the kernel's own by a container manager: LXC and
 	// systemd-nspawn bind a file over the kernel's, which then does not lie on
 	// procfs. It names one run of one container. Unequal given values are
-	// different runs, or of different containers, which can run at the same time:
-	// whoever compares them has to know that it is one container. A given and a
-	// native value may be two views of one boot, seen from two places in one
+	// different runs, of one container or of two that run at the same time. A given
+	// and a native value may be two views of one boot, seen from two places in one
 	// container: together they prove nothing.
 	Given
 	// Native is the kernel's own: unchanged by clock steps and by suspend, and
@@ -146,9 +145,12 @@ func (r Relation) String() string {
 // that were cloned with theirs, are therefore not told apart: where they share
 // records, the records need an owner.
 //
-// An equal native UUID is the same boot, whatever the machine IDs are: it has
-// 122 random bits, while machine IDs are part of images, differ between a
-// container and its host, and are made anew while a machine runs.
+// An equal native or given UUID is the same boot, whatever the machine IDs are: it
+// has 122 random bits, while machine IDs are part of images, differ between a
+// container and its host, and are made anew while a machine runs. Two unequal given
+// ones are two runs, and [OtherBoot], but of two containers both can go on: package
+// liveness takes them for no proof. A UUID and a counter are of two systems, and
+// Incomparable.
 //
 // An ID that is not [ID.Valid] is Incomparable with any other.
 func (id ID) Compare(other ID) Relation {
@@ -156,14 +158,15 @@ func (id ID) Compare(other ID) Relation {
 		return Incomparable
 	}
 	equal := id.Boot == other.Boot && id.Quality == other.Quality && id.Boot != ""
+	counts, otherCounts := strings.HasPrefix(id.Boot, counterPrefix), strings.HasPrefix(other.Boot, counterPrefix)
 	switch {
-	case equal && id.Quality == Native && !strings.HasPrefix(id.Boot, counterPrefix):
+	case equal && id.Quality != Derived && !counts:
 		return SameBoot
 	case id.Machine != "" && other.Machine != "" && id.Machine != other.Machine:
 		return OtherMachine
 	case equal:
 		return SameBoot
-	case id.Boot == "" || other.Boot == "" || id.Quality != other.Quality || id.Quality == Derived:
+	case id.Boot == "" || other.Boot == "" || id.Quality != other.Quality || id.Quality == Derived, counts != otherCounts:
 		return Incomparable
 	default:
 		return OtherBoot

@@ -49,10 +49,11 @@ type BootGate struct {
 	// Every opens the gate again after that much awake time. Zero keeps it
 	// closed until the next boot.
 	Every time.Duration
-	// ClaimTimeout is how much awake time a claim holds whose claimer lives and
-	// does not come to an end: one that was stopped from its terminal, or hangs.
-	// After that the next one runs the function too, beside it. Zero is five
-	// minutes; a negative one is no limit.
+	// ClaimTimeout is how much awake time a claim holds whose claimer is alive but
+	// does not finish: one that was suspended from its terminal, or hangs. After
+	// that the next caller runs the function as well. Zero is five minutes; a
+	// negative one is no limit. A claimer that can be called neither alive nor dead
+	// holds the gate for a minute at most.
 	ClaimTimeout time.Duration
 
 	// Liveness judges the process that has claimed the gate; nil is
@@ -119,7 +120,7 @@ func (g *BootGate) do(ctx context.Context, f func(context.Context) error) (ran b
 		return false, claimer, fmt.Errorf("lifecycle: claim boot gate: %w", err)
 	}
 	if !claimed {
-		return false, claimer, nil // somebody else was quicker
+		return false, nobody, nil // somebody else was quicker
 	}
 
 	// Whatever becomes of the function, the claim must not outlast it. A swap

@@ -217,7 +217,7 @@ func TestAClaimerThatDoesNotComeToAnEndIsNotWaitedForAnyLonger(t *testing.T) {
 			c.Assert(err, qt.IsNil)
 			c.Check(report.GateClosed, qt.IsTrue)
 			c.Check(report.GateClaimer.String(), qt.Equals, claimer.String())
-			c.Check(report.String(), qt.Equals, fmt.Sprintf("gate closed, PID %d is at it, nothing examined", claimer.PID))
+			c.Check(report.String(), qt.Equals, fmt.Sprintf("gate closed, PID %d is running it, nothing examined", claimer.PID))
 
 			w.Advance(1)
 			report, err = cleaner.CleanOncePerBoot(c.Context(), gate)

@@ -18,7 +18,9 @@ type Cleaner struct {
 	// Store holds the records.
 	Store Store
 
-	// Liveness judges processes; nil is liveness.New(liveness.Options{}).
+	// Liveness judges processes; nil is liveness.New(liveness.Options{}). If it
+	// is a [liveness.BootComparer], it also judges whether a heartbeat is of this
+	// boot.
 	Liveness liveness.Liveness
 
 	// Clock is the clock of ages; nil is that of the running system.
@@ -28,7 +30,8 @@ type Cleaner struct {
 	// without an owner belong to it too; all others are skipped. A record that
 	// names this owner is of this machine, whatever its machine ID was when the
 	// record was written. Where it is empty and all records have an owner, Clean
-	// skips them all and returns an error that matches [ErrMisconfigured].
+	// skips them all and returns an error that matches [ErrMisconfigured]: a host
+	// that keeps records of others names itself here.
 	Owner string
 
 	// LaunchTimeout is how much awake time a launching record has to come up.
@@ -65,7 +68,9 @@ type Cleaner struct {
 	// [Cleaner.Orphans] finds it, if it carries a marker.
 	//
 	// Clean calls it for up to 16 records at once, and waits for them. Records
-	// are stopped one by one then, in a transaction each.
+	// are stopped one by one then, in a transaction each. A record that names Owner
+	// is given without the machine IDs of its Identity and Heartbeat, as it was
+	// judged.
 	Terminate func(context.Context, Record) error
 
 	// OnStopped is called after the store has stopped a record, once for

@@ -59,13 +59,6 @@ type Decision struct {
 	Verdict liveness.Verdict
 }
 
-// bootComparer is an ability that a Liveness may have besides: to relate a
-// recorded boot to the one that it judges by, as [liveness.System.CompareBoot]
-// does, which knows whether all records are of this machine.
-type bootComparer interface {
-	CompareBoot(bootid.ID) bootid.Relation
-}
-
 // judge holds what stays the same during one pass.
 type judge struct {
 	Cleaner
@@ -90,7 +83,7 @@ func newJudge(c Cleaner) *judge {
 		return relation
 	}
 	// A Liveness of another boot than that of the Clock is no judge of ages.
-	if comparer, ok := c.Liveness.(bootComparer); ok && comparer.CompareBoot(j.now.Boot) == bootid.SameBoot {
+	if comparer, ok := c.Liveness.(liveness.BootComparer); ok && comparer.CompareBoot(j.now.Boot) == bootid.SameBoot {
 		j.compareBoot = comparer.CompareBoot
 	}
 	return j
@@ -195,8 +188,8 @@ func (j *judge) launchFailed(began Heartbeat) bool {
 // heartbeat of an earlier boot that is what this boot has been awake. Awake time
 // does not go back within a boot: where it did, that is another boot, whatever the
 // IDs say. Where it is not known whether two IDs of one quality are of one boot, the
-// age is the lesser of what it would be in either case; two views of one container,
-// of which one has its boot ID and one that of the kernel, have none.
+// age is the lesser of what it would be in either case. Between two views of one
+// container, one with its own boot ID and one with the kernel's, there is none.
 func (j *judge) age(h Heartbeat) (age time.Duration, relation bootid.Relation) {
 	relation = j.compareBoot(h.Boot)
 	if !h.Boot.Valid() || h.Boot.Boot == "" || j.now.Boot.Boot == "" {

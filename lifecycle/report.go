@@ -17,10 +17,9 @@ type Report struct {
 	// this boot already, or another process was in it. All else is zero then,
 	// but GateClaimer.
 	GateClosed bool
-	// GateClaimer is a process that has claimed the gate and not come to an end.
-	// With GateClosed it is within [BootGate.ClaimTimeout]; otherwise it has
-	// overrun that, as a stopped process does, and this pass was made beside it.
-	// Nil is none.
+	// GateClaimer is a process that has claimed the gate and has not finished. With
+	// GateClosed it still has time; otherwise it has overrun [BootGate.ClaimTimeout],
+	// as a suspended process does, and this pass was made beside it. Nil is none.
 	GateClaimer *liveness.Identity
 	// DryRun says that nothing was stopped; Stopped, StoppedBy and Stops tell
 	// what would have been.
@@ -75,7 +74,7 @@ func (r Report) String() string {
 		if r.GateClaimer == nil {
 			return "gate closed, nothing examined"
 		}
-		return fmt.Sprintf("gate closed, PID %d is at it, nothing examined", r.GateClaimer.PID)
+		return fmt.Sprintf("gate closed, PID %d is running it, nothing examined", r.GateClaimer.PID)
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "%d examined: ", r.Examined)

@@ -24,8 +24,8 @@ import (
 //     namespace to no other namespace of its boot. Its start is what it was, and so is
 //     that of PID 1, if it is read through a clock with the same offset.
 //   - Two native boot IDs of one machine that differ are two boots. Two given ones
-//     that differ are two boots, or two containers in one boot, which have no PID
-//     namespace in common. A native and a given one can be two views of one boot. What is derived, unreadable, or not in
+//     that differ are two boots, or two containers in one boot, which may share a PID
+//     namespace. A native and a given one can be two views of one boot. What is derived, unreadable, or not in
 //     the form of a boot ID tells nothing.
 //   - No other process with the PID has the marker, except in a PID namespace beside
 //     the recorded one. A process can lose its marker, by executing a program with
@@ -153,7 +153,7 @@ func bootSights() []bootSight {
 		{"other native", nativeA, nativeB, differ, false},
 		{"other given", givenA, givenB, differ, false},
 		{"other counter", counterA, counterB, differ, false},
-		{"native UUID and counter", nativeA, counterA, differ, false},
+		{"native UUID and counter", nativeA, counterA, nothing, false},
 		{"other derived", derivedA, derivedB, nothing, false},
 
 		{"native and given", nativeA, givenB, nothing, false},
@@ -210,7 +210,7 @@ func (b bootSight) allows(m machineSight) worldSet {
 	return where(func(w world) bool {
 		switch w.boot {
 		case running:
-			return b.boots != differ || b.containers() && w.pidns != ours
+			return b.boots != differ || b.containers()
 		case over:
 			return b.boots != equal
 		case repeated:

@@ -35,7 +35,7 @@ func (v *procView) check(id *Identity) Verdict {
 }
 
 // checkUnique compares the number on pidfs, and the start stamp. It does not
-// decide when there is no pidfd to be had, for want of descriptors or of
+// decide when no pidfd can be opened, as with no descriptors left or no
 // permission, nor when the two agree and the boots cannot be compared.
 func (v *procView) checkUnique(id *Identity, sameBoot bool) (verdict Verdict, unique uint64, decided bool) {
 	fd, err := rawPidfdOpen(id.PID)
@@ -78,8 +78,8 @@ func (v *procView) checkUnique(id *Identity, sameBoot bool) (verdict Verdict, un
 }
 
 // judgePinned says whether the process of a pidfd, which has or had the PID,
-// still lives. The error says that this could not be seen for want of descriptors
-// or memory.
+// still lives. The error says that this could not be read: no descriptors or memory
+// are left.
 func (v *procView) judgePinned(pidfd, pid int) (Verdict, error) {
 	if over, err := exited(pidfd); err != nil || !over {
 		return verdictOf(false), err

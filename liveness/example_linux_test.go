@@ -57,11 +57,11 @@ func ExampleSelf() {
 	}
 	fmt.Println(system.Check(id))
 
-	id.Boot.Boot = "3fa85f64-5717-4562-b3fc-2c963f66afa6" // as if recorded before a reboot
+	id.Start-- // as if recorded of an earlier process with this PID
 	fmt.Println(system.Check(id))
 	// Output:
 	// alive: the recorded process runs
-	// dead: the machine has rebooted since
+	// dead: its PID belongs to another process now
 }
 
 // An old row, which has a PID and the time at which it was written, is given all

@@ -62,8 +62,11 @@ func JudgeWindow(id *Identity, boot, process, now time.Time) (Verdict, bool) {
 
 func (s *scope) Judge(id Identity) (verdict Verdict, sameBoot, decided bool) { return s.judge(&id) }
 
-// CompareBootAlone is the CompareBoot of a System with that scope.
-func (s *scope) CompareBootAlone(boot bootid.ID) bootid.Relation { return s.compareBootAlone(boot) }
+// CompareBoot is that of a System with that scope.
+func (s *scope) CompareBoot(boot bootid.ID) bootid.Relation {
+	relation, _ := s.compareBoot(boot)
+	return relation
+}
 
 func (s procStat) State() byte     { return s.state }
 func (s procStat) Threads() uint64 { return s.threads }

@@ -32,9 +32,9 @@ type Identity struct {
 	Namespace Namespace
 
 	// Start is the kernel's own stamp of the process's start; 0 when not
-	// recorded. Equal stamps mean something within Boot only; an unequal one
-	// is never that of the same process. It is one that does not move when
-	// the clock is stepped.
+	// recorded. Equal stamps mean something within Boot only; an unequal one,
+	// read in the same time namespace, is never that of the same process. It is
+	// one that does not move when the clock is stepped.
 	//
 	// Linux: field 22 of /proc/PID/stat, in clock ticks of 10 ms since boot
 	// as the reader's time namespace counts them (proc_pid_stat(5)).

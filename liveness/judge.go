@@ -35,7 +35,7 @@ type scope struct {
 }
 
 // unknownMachine stands for the machine of a view that may be of another machine
-// than this one: it is that of no record.
+// than this one. No record has it.
 const unknownMachine = "unknown"
 
 type comparedBoot struct {
@@ -61,6 +61,10 @@ func (s *scope) compareBoot(boot bootid.ID) (bootid.Relation, error) {
 		compared.err = fmt.Errorf("%w: boot %q: %w", ErrInvalid, compared.boot.String(), bootid.ErrInvalid)
 	case compared.relation == bootid.OtherMachine && s.boot.Machine == unknownMachine:
 		compared.relation, compared.err = bootid.Incomparable, errUnknownMachine
+	case compared.relation == bootid.OtherBoot && boot.Quality == bootid.Given:
+		// Two containers, of which each was given one, can run at the same time, and
+		// even share a PID namespace.
+		compared.relation = bootid.Incomparable
 	}
 	if s.lastBoot != nil {
 		s.lastBoot.Store(compared)
@@ -74,6 +78,9 @@ func (s *scope) judge(id *Identity) (verdict Verdict, sameBoot, decided bool) {
 	if id.PID == 0 && id.IsZero() {
 		return Verdict{}, false, true
 	}
+	if s.highestPID == 0 {
+		return unreadable(errNotMade), false, true
+	}
 	if err := id.validate(); err != nil {
 		return unreadable(err), false, true
 	}
@@ -83,7 +90,7 @@ func (s *scope) judge(id *Identity) (verdict Verdict, sameBoot, decided bool) {
 		return unreadable(err), false, true
 	case relation == bootid.OtherMachine:
 		return Verdict{Reason: OtherMachine}, false, true
-	case relation == bootid.OtherBoot && !s.mayRunBeside(id):
+	case relation == bootid.OtherBoot:
 		return Verdict{State: Dead, Reason: Rebooted}, false, true
 	case id.PID > s.highestPID:
 		return Verdict{State: Dead, Reason: NoProcess}, false, true
@@ -100,23 +107,8 @@ func (s *scope) judge(id *Identity) (verdict Verdict, sameBoot, decided bool) {
 	return Verdict{}, sameBoot, false
 }
 
-// mayRunBeside reports whether a record with another boot ID may be of a container
-// that runs at the same time: each has been given an ID of its own, and a PID
-// namespace.
-func (s *scope) mayRunBeside(id *Identity) bool {
-	return id.Boot.Quality == bootid.Given && !s.exclusive && id.Namespace.PID != 0 && id.Namespace.PID != s.namespace.PID
-}
-
-// compareBootAlone relates a boot that was recorded without a PID namespace.
-func (s *scope) compareBootAlone(boot bootid.ID) bootid.Relation {
-	relation, _ := s.compareBoot(boot)
-	if relation == bootid.OtherBoot && boot.Quality == bootid.Given && !s.exclusive {
-		return bootid.Incomparable
-	}
-	return relation
-}
-
 var (
+	errNotMade        = errors.New("the System was not made by New")
 	errUnknownMachine = errors.New("the procfs may be that of another machine")
 	errNoNamespace    = errors.New("the PID namespace to compare with could not be read")
 )
@@ -325,8 +317,8 @@ const windowTolerance = 2 * time.Second
 // judgeWindow holds the wall time at which the PID's holder started against
 // the bounds of the record.
 //
-// NotAfter alone can prove the same process: whoever has the PID now and had
-// it at a time when the recorded process had it, is that process. NotBefore
+// NotAfter alone can prove the same process: the process that has the PID now, if
+// it had it when the recorded process had it, is that one. NotBefore
 // alone can only rule out a holder that is too old. Bounds that cannot be right,
 // because they lie in the future, exclude each other, or end before the boot in
 // which the record says that the process ran, were written by a clock that was

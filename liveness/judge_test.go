@@ -147,35 +147,63 @@ func TestUnreadableBootProvesNothing(t *testing.T) {
 	}
 }
 
-// Containers that were each given a boot ID can run at the same time, or one after
-// the other.
-func TestAnotherGivenBootIsOverInOneNamespaceOnly(t *testing.T) {
+// Containers that were each given a boot ID can run at the same time, and share a PID
+// namespace, or one after the other.
+func TestAnotherGivenBootProvesNothing(t *testing.T) {
 	t.Parallel()
 	c := qt.New(t)
+	const (
+		undecided = "undecided"
+		elsewhere = "unknown: it was recorded in another PID namespace"
+		gone      = "dead: it was recorded in another PID namespace"
+	)
 	view := with(func(id *liveness.Identity) { id.Boot.Quality, id.Namespace.PID = bootid.Given, 100 })
 	for _, test := range []struct {
 		name              string
 		namespace         liveness.Namespace
 		shared, exclusive string
 	}{
-		{"the same namespace", view.Namespace, "dead: the machine has rebooted since", "dead: the machine has rebooted since"},
-		{"one with its number", liveness.Namespace{PID: 100, PIDUnique: 77}, "dead: the machine has rebooted since", "dead: the machine has rebooted since"},
-		{"none on record", liveness.Namespace{}, "dead: the machine has rebooted since", "dead: the machine has rebooted since"},
-		{"another one", liveness.Namespace{PID: 101, PIDUnique: 77}, "unknown: it was recorded in another PID namespace", "dead: the machine has rebooted since"},
-		{"another one of the same ID", liveness.Namespace{PID: 101, PIDUnique: view.Namespace.PIDUnique}, "unknown: it was recorded in another PID namespace", "dead: the machine has rebooted since"},
+		{"the same namespace", view.Namespace, undecided, undecided},
+		{"its number, and no more", liveness.Namespace{PID: 100}, undecided, undecided},
+		{"none on record", liveness.Namespace{}, undecided, undecided},
+		{"its number, given again", liveness.Namespace{PID: 100, PIDUnique: 77}, gone, gone},
+		{"its number, and another PID 1", liveness.Namespace{PID: 100, InitStart: 25, Time: 4026531834}, gone, gone},
+		{"another one", liveness.Namespace{PID: 101, PIDUnique: 77}, elsewhere, gone},
+		{"another one of the same ID, as after a reboot", liveness.Namespace{PID: 101, PIDUnique: view.Namespace.PIDUnique}, elsewhere, gone},
 	} {
 		id := view
 		id.Boot.Boot, id.Namespace = boot2, test.namespace
 		for _, exclusive := range []bool{false, true} {
 			scope := liveness.NewScope(view, liveness.Options{ExclusiveNamespace: exclusive})
-			verdict, _, decided := scope.Judge(id)
-			c.Check(decided, qt.IsTrue)
-			want := test.shared
+			verdict, sameBoot, decided := scope.Judge(id)
+			got, want := verdict.String(), test.shared
+			if !decided {
+				got = undecided
+			}
 			if exclusive {
 				want = test.exclusive
 			}
-			c.Check(verdict.String(), qt.Equals, want, qt.Commentf("%s, exclusive: %t", test.name, exclusive))
+			c.Check(got, qt.Equals, want, qt.Commentf("%s, exclusive: %t", test.name, exclusive))
+			c.Check(sameBoot, qt.IsFalse)
+			c.Check(scope.CompareBoot(id.Boot), qt.Equals, bootid.Incomparable)
 		}
+	}
+}
+
+func TestZeroSystemKnowsNothing(t *testing.T) {
+	t.Parallel()
+	c := qt.New(t)
+	self, err := liveness.Self()
+	if errors.Is(err, errors.ErrUnsupported) {
+		self, err = liveness.Identity{PID: 1}, nil
+	}
+	c.Assert(err, qt.IsNil)
+	for _, id := range []liveness.Identity{self, {PID: 99999999}} {
+		verdict := new(liveness.System).Check(id)
+		c.Check(verdict.State, qt.Equals, liveness.Unknown)
+		c.Check(verdict.Err, qt.ErrorMatches, "the System was not made by New")
+		_, err = new(liveness.System).Open(id)
+		c.Check(err, qt.ErrorIs, liveness.ErrUndecided)
 	}
 }
 

@@ -60,6 +60,9 @@
 //     machines of which one has none, or which were cloned with theirs, the
 //     processes of the others look as if they were of an earlier boot. A
 //     sandbox with a kernel of its own is such a machine.
+//   - gVisor makes a boot ID for each procfs that is mounted: programs of one
+//     sandbox that see different ones look like programs of another boot to each
+//     other.
 //   - A boot ID that repeats comes with PIDs and unique numbers that repeat:
 //     there the start stamp alone tells, and nothing where it was recorded in
 //     another time namespace.
@@ -225,8 +228,8 @@ func Self() (Identity, error) {
 //
 // A part that the system does not give is left empty. The error matches
 // [ErrNoProcess] when no process has the PID, and [ErrInvalid] when none can.
-// Where the PID namespace or, for want of descriptors or memory, the evidence
-// cannot be read, there is an error and no Identity: without a /proc, nothing
+// Where the PID namespace or the evidence cannot be read, as with no descriptors
+// left, there is an error and no Identity: without a /proc, nothing
 // can be captured.
 func Capture(pid int) (Identity, error) {
 	id, err := capture(pid)

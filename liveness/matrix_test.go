@@ -32,7 +32,7 @@ type promise struct {
 // What several promises ask for.
 var (
 	sameBoot    = func(b bootSight) bool { return b.boots == equal }
-	notAnother  = func(b bootSight) bool { return b.boots != differ && b.record.Valid() }
+	notAnother  = func(b bootSight) bool { return (b.boots != differ || b.containers()) && b.record.Valid() }
 	thisMachine = func(m machineSight) bool { return !m.other }
 	ourPIDs     = func(p pidnsSight, _ bool) bool {
 		switch {
@@ -64,17 +64,6 @@ var promises = []promise{
 	{
 		name: "another boot of this machine is a reboot, in any PID namespace and whatever else is seen",
 		want: rebooted, boot: func(b bootSight) bool { return b.boots == differ && !b.containers() }, machine: thisMachine,
-	},
-	{
-		name: "another run of a container is a reboot, in one PID namespace or one at a time",
-		want: rebooted, boot: bootSight.containers, machine: thisMachine,
-		pidns: func(p pidnsSight, exclusive bool) bool { return !p.recorded || p.numbers == equal || exclusive },
-	},
-	{
-		name: "another container may exist",
-		want: "unknown: ", boot: bootSight.containers, machine: thisMachine,
-		pidns:  func(p pidnsSight, exclusive bool) bool { return p.recorded && p.numbers != equal && !exclusive },
-		holder: living,
 	},
 	{
 		name: "a boot that is no boot ID makes nothing dead",

@@ -11,6 +11,7 @@ import (
 
 	qt "github.com/frankban/quicktest"
 
+	"github.com/rollcall-go/rollcall/bootid"
 	"github.com/rollcall-go/rollcall/internal/proctest"
 	"github.com/rollcall-go/rollcall/liveness"
 )
@@ -88,7 +89,7 @@ func TestDeadProcessIsNotOpened(t *testing.T) {
 	reused.Unique = 0
 	reused.Start++
 	refused(c, system, reused, liveness.ErrNoProcess, liveness.PIDReused)
-	if id.Boot.Boot != "" && id.Boot.Quality == 2 {
+	if id.Boot.Quality == bootid.Native {
 		earlier := id
 		earlier.Boot.Boot = boot2
 		refused(c, system, earlier, liveness.ErrNoProcess, liveness.Rebooted)

@@ -21,7 +21,7 @@ func newView(options Options) (view, error) {
 	if options.Root != "" {
 		return view{}, fmt.Errorf("%w: Root %s: no procfs", errUnsupported(), options.Root)
 	}
-	return view{scope{markerVariable: options.MarkerVariable}}, nil
+	return view{scope{markerVariable: options.MarkerVariable, highestPID: maxPID}}, nil
 }
 
 func (view) check(id *Identity) Verdict {

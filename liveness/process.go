@@ -74,9 +74,10 @@ type Process struct {
 }
 
 // Hold is the hold on one process, of which [NewProcess] makes a Process. Its
-// methods are those of Process, without the prefix of their errors; WaitGroup
-// returns when no process of the group runs any more. They are safe for
-// concurrent use.
+// methods are those of Process, without the prefix of their errors: a signal to a
+// process or group that is gone is an error that matches [ErrNoProcess], and any
+// call after Close one that matches [os.ErrClosed]. WaitGroup returns when no
+// process of the group runs any more. They are safe for concurrent use.
 type Hold interface {
 	Signal(os.Signal) error
 	SignalGroup(os.Signal) error
@@ -85,8 +86,9 @@ type Hold interface {
 	Close() error
 }
 
-// NewProcess makes a Process of a hold on it. It is for an [Opener] of another
-// kind than [System], such as the scripted one of package livenesstest.
+// NewProcess makes a Process of a hold on it, which is not nil. It is for an
+// [Opener] of another kind than [System]: one that wraps it, that acts on processes
+// of another machine, or the scripted one of package livenesstest.
 func NewProcess(id Identity, hold Hold) *Process { return &Process{id, hold} }
 
 // processes is what a system gives beyond verdicts. The views of the systems

@@ -41,7 +41,7 @@ func (v *procView) openPidfd(id *Identity) (int, error) {
 	return fd, nil
 }
 
-// openAnyPidfd opens a pidfd of whoever has the PID.
+// openAnyPidfd opens a pidfd of the process that has the PID now.
 func (v *procView) openAnyPidfd(pid int) (int, error) {
 	switch {
 	case v.dir != nil:

@@ -19,7 +19,7 @@ import (
 //
 // Linux and Android: pidfds and /proc. Where the kernel has pidfs (Linux 6.9), a
 // check of a living process costs pidfd_open(2), fstat(2), ppoll(2) and close(2),
-// and a look at /proc the first time.
+// and, the first time, one read of /proc/PID/stat.
 //
 // macOS, FreeBSD, OpenBSD, NetBSD and DragonFly BSD: the process records that
 // sysctl(3) gives. Start is in microseconds, and no step of the clock moves it: on
@@ -47,13 +47,24 @@ import (
 // a PID that nobody has is Unknown there, unless ExclusiveNamespace is set.
 //
 // On every other system verdicts are Unknown, and all else fails, with an error
-// that matches [errors.ErrUnsupported].
+// that matches [errors.ErrUnsupported]. The zero System is not usable: its verdicts
+// are Unknown, and it opens nothing.
 type System struct{ view }
 
 var (
-	_ Liveness = (*System)(nil)
-	_ Opener   = (*System)(nil)
+	_ Liveness     = (*System)(nil)
+	_ Opener       = (*System)(nil)
+	_ BootComparer = (*System)(nil)
 )
+
+// BootComparer is a [Liveness] that also relates a recorded boot to the running
+// one, by the rules of its Check. A heartbeat, which has a boot and no process, is
+// judged by it: with [Options.SameMachine] the machine IDs are not compared, and two
+// boot IDs that were given to containers prove nothing. A Liveness that wraps a
+// System passes it on.
+type BootComparer interface {
+	CompareBoot(bootid.ID) bootid.Relation
+}
 
 // Options are the choices of [New]. The zero value is right for a program that
 // judges processes of its own PID namespace.
@@ -104,18 +115,26 @@ func New(options Options) (*System, error) {
 }
 
 // Check implements [Liveness].
-func (s *System) Check(id Identity) Verdict { return s.check(&id) }
+func (s *System) Check(id Identity) Verdict {
+	if s.highestPID == 0 {
+		return unreadable(errNotMade)
+	}
+	return s.check(&id)
+}
 
-// CompareBoot tells how a recorded boot relates to the running one, by the rules
-// of Check: with [Options.SameMachine] the machine IDs are not compared, and two
-// boot IDs that were given to containers are of two boots only with
-// [Options.ExclusiveNamespace], for otherwise the containers may run at the same
-// time. It is how a heartbeat, which has a boot and no PID namespace, is judged by
-// the same rules.
-func (s *System) CompareBoot(boot bootid.ID) bootid.Relation { return s.compareBootAlone(boot) }
+// CompareBoot implements [BootComparer].
+func (s *System) CompareBoot(boot bootid.ID) bootid.Relation {
+	relation, _ := s.compareBoot(boot)
+	return relation
+}
 
 // Open implements [Opener]: it is [Open] by the options of the System.
-func (s *System) Open(id Identity) (*Process, error) { return openProcess(&s.view, id) }
+func (s *System) Open(id Identity) (*Process, error) {
+	if s.highestPID == 0 {
+		return nil, openError(id, &VerdictError{unreadable(errNotMade)})
+	}
+	return openProcess(&s.view, id)
+}
 
 // Self returns the identity of the running process, as the function [Self] does.
 func (s *System) Self() (Identity, error) { return Self() }

@@ -321,7 +321,7 @@ func TestScriptedMachineFollowsTheRules(t *testing.T) {
 			record.id = s.edited(record.id)
 			id := record.id
 
-			relation := scope.CompareBootAlone(id.Boot)
+			relation := scope.CompareBoot(id.Boot)
 			c.Assert(s.world.CompareBoot(id.Boot), qt.Equals, relation, qt.Commentf("seed %d: %v", seed, id))
 			got, want := s.world.Check(id), scope.JudgeAll(id, s.holder(id.PID))
 			c.Assert(outlined(got), qt.Equals, outlined(want), qt.Commentf("seed %d: %v, seen as %+v", seed, id, s.world.View()))
@@ -336,7 +336,7 @@ func TestScriptedMachineFollowsTheRules(t *testing.T) {
 		"unknown other_machine", "unknown other_namespace", "unknown unreadable", "unknown no_evidence",
 
 		"boots: native, native: same boot", "boots: native, native: other boot", "boots: native, native: other machine",
-		"boots: given, given: same boot", "boots: given, given: other boot",
+		"boots: given, given: same boot", "boots: given, given: incomparable",
 		"boots: given, native: incomparable", "boots: native, given: incomparable",
 		"boots: derived, derived: same boot", "boots: native, derived: incomparable", "boots: native, none: incomparable",
 		"boots: none, none: incomparable",

@@ -43,7 +43,7 @@ func self(t testing.TB) liveness.Identity {
 // be over it is a process whose PID nobody has.
 func before(t testing.TB) liveness.Identity {
 	id := self(t)
-	if id.Boot.Boot != "" && id.Boot.Quality != bootid.Derived {
+	if id.Boot.Quality == bootid.Native {
 		id.Boot.Boot = "6ba7b810-9dad-11d1-80b4-00c04fd430c8"
 		return id
 	}

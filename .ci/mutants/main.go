@@ -78,18 +78,17 @@ func run(ctx context.Context, t *tests, files []string, only string, list bool, 
 		}
 		return true, nil
 	}
-	reasons, err := parseEquivalent(equivalent)
-	if err != nil {
+	if t.equivalent, err = parseEquivalent(equivalent); err != nil {
 		return false, err
 	}
 	if t.dir, err = os.MkdirTemp("", "mutants"); err != nil {
 		return false, err
 	}
 	defer os.RemoveAll(t.dir)
-	if out, err := t.run(ctx, "", false); err != nil {
+	if out, err := t.run(ctx, "", t.quickOnly); err != nil {
 		return false, fmt.Errorf("the tests fail as it is: %w\n%s", err, out)
 	}
-	return report(ctx, mutants, t.all(ctx, mutants, jobs), reasons), ctx.Err()
+	return report(ctx, mutants, t.all(ctx, mutants, jobs), t.equivalent), ctx.Err()
 }
 
 // tests says how the tests are run.
@@ -98,7 +97,8 @@ type tests struct {
 	quick, skip string
 	quickOnly   bool
 	timeout     time.Duration
-	dir         string // for overlays
+	equivalent  map[string]string // the mutants that no test can notice, and why
+	dir         string            // for overlays
 }
 
 // all tests the mutants, a few at a time, and yields the results in their order.
@@ -140,23 +140,23 @@ type result struct {
 	compiled bool
 }
 
-// test runs the tests of one mutant: first those that are quick.
+// test runs the tests of one mutant: first those that are quick, and then all, but
+// for one that is known to make no difference.
 func (t *tests) test(ctx context.Context, m *mutant, i int) result {
 	overlay, err := t.overlay(m, i)
 	if err != nil {
 		return result{killer: err.Error()}
 	}
-	var quick []bool
 	if t.quick != "" {
-		quick = append(quick, true)
-	}
-	if !t.quickOnly {
-		quick = append(quick, false)
-	}
-	for _, quick := range quick {
-		if out, err := t.run(ctx, overlay, quick); err != nil {
+		if out, err := t.run(ctx, overlay, true); err != nil {
 			return resultOf(out, err)
 		}
+		if _, ok := t.equivalent[m.key()]; ok || t.quickOnly {
+			return result{survived: true, compiled: true}
+		}
+	}
+	if out, err := t.run(ctx, overlay, false); err != nil {
+		return resultOf(out, err)
 	}
 	return result{survived: true, compiled: true}
 }

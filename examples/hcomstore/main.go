@@ -63,11 +63,14 @@ func main() {
 	}
 }
 
+// thisDevice is a name that no other device has: hcom's rows name only others.
+const thisDevice = "this device"
+
 // newCleaner has the limits of hcom's own clean-up.
 func newCleaner(db *sql.DB) (lifecycle.Cleaner, error) {
 	judge, err := newJudge()
 	return lifecycle.Cleaner{
-		Store: &Store{db}, Liveness: judge,
+		Store: &Store{db}, Liveness: judge, Owner: thisDevice,
 		LaunchTimeout: launchTime, StaleAfter: time.Hour, InactiveAfter: 12 * time.Hour,
 	}, err
 }

@@ -231,7 +231,7 @@ const rounding = 2 * time.Second
 // The wall time alone kills nobody: a clock that is set leaves the marker as it
 // is.
 type judge struct {
-	liveness.Liveness
+	*liveness.System
 	began time.Time
 }
 
@@ -245,7 +245,7 @@ func newJudge() (*judge, error) {
 
 // Check implements [liveness.Liveness].
 func (j *judge) Check(id liveness.Identity) liveness.Verdict {
-	verdict := j.Liveness.Check(id)
+	verdict := j.System.Check(id)
 	if verdict.State == liveness.Dead && !id.NotAfter.IsZero() && id.NotAfter.Before(j.began.Add(-rounding)) {
 		verdict.Reason = liveness.Rebooted
 	}

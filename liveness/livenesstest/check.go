@@ -41,18 +41,18 @@ const (
 func (w *World) CompareBoot(boot bootid.ID) bootid.Relation {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	relation := w.compareBoot(boot)
-	if relation == bootid.OtherBoot && boot.Quality == bootid.Given && !w.exclusive {
-		return bootid.Incomparable // of a container that may run beside this one
-	}
-	return relation
+	return w.compareBoot(boot)
 }
 
 func (w *World) compareBoot(boot bootid.ID) bootid.Relation {
 	if w.sameMachine && boot.Valid() {
 		boot.Machine = ""
 	}
-	return boot.Compare(w.view.Boot)
+	relation := boot.Compare(w.view.Boot)
+	if relation == bootid.OtherBoot && boot.Quality == bootid.Given {
+		return bootid.Incomparable // it may be of a container that runs beside this one
+	}
+	return relation
 }
 
 // Check implements [liveness.Liveness].
@@ -76,7 +76,7 @@ func (w *World) check(id liveness.Identity) liveness.Verdict {
 	switch {
 	case relation == bootid.OtherMachine:
 		return liveness.Verdict{Reason: liveness.OtherMachine}
-	case relation == bootid.OtherBoot && !w.maybeBeside(id):
+	case relation == bootid.OtherBoot:
 		return dead(liveness.Rebooted)
 	case id.PID > highestPID:
 		return dead(liveness.NoProcess)
@@ -98,13 +98,6 @@ func (w *World) check(id liveness.Identity) liveness.Verdict {
 		return unreadable(ErrDenied)
 	}
 	return w.judge(id, sameBoot, p)
-}
-
-// maybeBeside reports whether a record can be of another container that was given
-// a boot ID too, and runs at the same time.
-func (w *World) maybeBeside(id liveness.Identity) bool {
-	inOther := id.Namespace.PID != 0 && id.Namespace.PID != w.view.Namespace.PID
-	return id.Boot.Quality == bootid.Given && inOther && !w.exclusive
 }
 
 // match compares two numbers, of which 0 is none. Both answers are false if one

@@ -219,13 +219,14 @@ func (w *World) send(p *process, sig os.Signal) {
 
 func (w *World) deliver(p *process, sig os.Signal) {
 	switch {
-	case p.exited, slices.Contains(p.ignores, sig):
+	case p.exited:
+	case sig == signals.Stop: // which a process cannot ignore
+		p.paused = true
+	case sig == signals.Continue: // nor what this does
+		w.resume(p)
+	case slices.Contains(p.ignores, sig):
 	case sig == os.Kill:
 		w.end(p)
-	case sig == signals.Stop:
-		p.paused = true
-	case sig == signals.Continue:
-		w.resume(p)
 	case p.paused:
 		p.pending = append(p.pending, sig)
 	case sig == syscall.SIGTERM, sig == os.Interrupt:

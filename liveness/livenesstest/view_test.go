@@ -60,7 +60,7 @@ func TestTwoViewsOfOneContainerProveNothingAboutTheBoot(t *testing.T) {
 	world.RestartContainer()
 	says(c, world, marked, elsewhere) // it may be another container that runs beside this one
 	world.ExclusiveNamespace()
-	says(c, world, marked, rebooted)
+	says(c, world, marked, "dead: it was recorded in another PID namespace")
 	c.Check(world.View().Boot.Boot, qt.Not(qt.Equals), givenBootID)
 	c.Check(world.View().Boot.Quality, qt.Equals, bootid.Given)
 }
