@@ -385,8 +385,10 @@ func TestRootShowsTheProcessesOfAnotherNamespace(t *testing.T) {
 	c.Check(check(func(id *liveness.Identity) { id.PID = innerThread(t, dir) }), qt.Equals, dead(liveness.NotAProcess))
 	c.Check(check(func(id *liveness.Identity) { id.Boot.Boot = boot2 }), qt.Equals, dead(liveness.Rebooted))
 	// Its own PIDs are those of another namespace to this view.
-	if c.Check(system.Check(self).State, qt.Equals, liveness.Unknown); boot.Boot == self.Boot.Boot {
-		c.Check(system.Check(self).Reason, qt.Equals, liveness.OtherNamespace)
+	verdict := system.Check(self)
+	c.Check(verdict.State, qt.Equals, liveness.Unknown)
+	if boot.Boot == self.Boot.Boot { // otherwise the machine is not known
+		c.Check(verdict.Reason, qt.Equals, liveness.OtherNamespace)
 	}
 	// And to the view of this process, those of that namespace are. In gVisor they look
 	// like those of another boot, see docs/containers.md.
@@ -397,7 +399,7 @@ func TestRootShowsTheProcessesOfAnotherNamespace(t *testing.T) {
 	// A mount that is gone, or another one in its place, is not an empty one.
 	c.Assert(unix.Unmount(dir, unix.MNT_DETACH), qt.IsNil)
 	c.Check(check(func(*liveness.Identity) {}), qt.Equals, liveness.Verdict{State: liveness.Alive, Reason: liveness.SameProcess})
-	verdict := check(func(id *liveness.Identity) { id.PID = 4321 })
+	verdict = check(func(id *liveness.Identity) { id.PID = 4321 })
 	c.Check(verdict.State, qt.Equals, liveness.Unknown)
 	c.Check(verdict.Err, qt.ErrorIs, os.ErrNotExist)
 	child.Kill()
