@@ -224,7 +224,7 @@ func TestProcfsOfAnInnerNamespaceDoesNotHideTheClockOffset(t *testing.T) {
 	dir := t.TempDir()
 	cmd := proctest.Command("mount", dir)
 	proctest.NewNamespaces(cmd, unix.CLONE_NEWPID)
-	proctest.Start(t, cmd)
+	proctest.StartPermitted(t, cmd)
 	defer unix.Unmount(dir, unix.MNT_DETACH)
 	proctest.Mount(t, dir, "/proc", "", unix.MS_BIND, "")
 

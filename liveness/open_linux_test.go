@@ -343,16 +343,11 @@ func TestRootOfAnotherNamespaceOpensNothing(t *testing.T) {
 	}
 	c := qt.New(t)
 	root := t.TempDir()
-	mounter := proctest.Command("mount-proc", root)
-	proctest.NewNamespaces(mounter, unix.CLONE_NEWPID)
-	child, err := proctest.TryStart(t, mounter)
-	c.Assert(err, qt.IsNil)
-	child.WaitReady(t)
-	t.Cleanup(func() { unix.Unmount(root, unix.MNT_DETACH) })
+	mountElsewhere(t, root)
 	system := newLiveness(t, liveness.Options{Root: root})
 	id := liveness.Identity{PID: 1, NotAfter: time.Now()}
 	c.Assert(system.Check(id).State, qt.Equals, liveness.Alive)
-	_, err = system.Open(id)
+	_, err := system.Open(id)
 	c.Check(err, qt.ErrorIs, errors.ErrUnsupported)
 	c.Check(err, qt.ErrorMatches, `liveness: open PID 1: .* shows another PID namespace: unsupported operation`)
 }

@@ -335,7 +335,7 @@ func mountElsewhere(t testing.TB, dir string, options ...string) *proctest.Child
 	t.Helper()
 	cmd := proctest.Command("mount-proc", append([]string{dir}, options...)...)
 	proctest.NewNamespaces(cmd, unix.CLONE_NEWPID)
-	child := proctest.Start(t, cmd)
+	child := proctest.StartPermitted(t, cmd)
 	t.Cleanup(func() { unix.Unmount(dir, unix.MNT_DETACH) })
 	return child
 }
