@@ -27,8 +27,11 @@ func (p *pidfd) SignalGroup(sig os.Signal) error {
 			return ErrNotLeader
 		}
 		err = unix.PidfdSendSignal(fd, number, nil, unix.PIDFD_SIGNAL_PROCESS_GROUP)
-		if errors.Is(err, unix.EINVAL) { // before Linux 6.9
+		switch {
+		case errors.Is(err, unix.EINVAL): // before Linux 6.9
 			return p.killGroup(fd, number)
+		case p.doubts(err):
+			return p.lostGroup()
 		}
 		return sent(err)
 	})
@@ -61,11 +64,15 @@ func (p *pidfd) lostGroup() error {
 	return errLostGroup
 }
 
+// doubts reports whether the group may exist, though the kernel says that it does
+// not: gVisor, which has pidfds and no pidfs, says so once the leader was waited for.
+func (p *pidfd) doubts(err error) bool { return errors.Is(err, unix.ESRCH) && !p.view.pidfs }
+
 // held returns nil if the number of the group is that of this group.
 func (p *pidfd) held(fd int) error {
 	err := unix.PidfdSendSignal(fd, 0, nil, unix.PIDFD_SIGNAL_PROCESS_GROUP)
 	switch {
-	case err == unix.EINVAL && reaped(fd):
+	case err == unix.EINVAL && reaped(fd), p.doubts(err):
 		return p.lostGroup()
 	case err == unix.EINVAL, err == unix.EPERM:
 		return nil
