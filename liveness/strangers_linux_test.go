@@ -74,6 +74,9 @@ func TestNoStrangerGetsASignal(t *testing.T) {
 	}
 	var actions []action
 	for _, early := range []bool{true, false} {
+		if !early && !liveness.HasPidfs() {
+			break // one who has the PID within a clock tick is taken for the recorded one
+		}
 		actions = append(actions,
 			action{"signal", early, func(p *liveness.Process) error { return p.Signal(unix.SIGUSR1) }},
 			action{"signal group", early, func(p *liveness.Process) error { return p.SignalGroup(unix.SIGUSR1) }},

@@ -71,6 +71,24 @@ func NewNamespaces(cmd *exec.Cmd, namespaces uintptr) {
 	}
 }
 
+// StartPermitted is [Start] of a role that does what a sandbox may forbid, such as to
+// mount a procfs, and says the error in place of "ready". The test is skipped then.
+func StartPermitted(t testing.TB, cmd *exec.Cmd) *Child {
+	t.Helper()
+	child, err := TryStart(t, cmd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	switch line := child.ReadLine(t); line {
+	case "ready":
+	case unix.EPERM.Error():
+		Skip(t, "the child was told: %s", line)
+	default:
+		t.Fatalf("child said %q, not ready", line)
+	}
+	return child
+}
+
 // forbidden reports whether err is a kernel's or sandbox's no to namespaces.
 func forbidden(err error) bool {
 	return errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EINVAL)
