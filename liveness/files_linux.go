@@ -18,9 +18,12 @@ const statTries = 100
 
 var errReplaced = errors.New("its leading thread is replaced again and again")
 
-// readStat reads and parses /proc/PID/stat without allocating.
+// readStat reads and parses /proc/PID/stat without allocating. That a process has
+// exited is read twice: gVisor writes a line while a thread is replaced, so that its
+// number can be of before and its state of after.
 func (v *procView) readStat(pid int) (procStat, error) {
 	var buf [512]byte // field 22 ends within 400 bytes
+	exited := false
 	for range statTries {
 		n, err := v.read(pid, "/stat", buf[:])
 		if err != nil {
@@ -30,7 +33,11 @@ func (v *procView) readStat(pid int) (procStat, error) {
 		if err != nil {
 			return procStat{}, v.pathError(pid, "/stat", err)
 		}
-		if !stat.replaced() {
+		switch {
+		case stat.replaced():
+		case stat.exited() && !exited:
+			exited = true
+		default:
 			return stat, nil
 		}
 	}
