@@ -3,6 +3,7 @@ package liveness
 import (
 	"errors"
 	"fmt"
+	"os"
 	"strconv"
 
 	"golang.org/x/sys/unix"
@@ -103,13 +104,21 @@ func (v *procView) judgePinned(pidfd, pid int) (Verdict, error) {
 }
 
 // absent reports whether no process of our PID namespace has the PID. Unlike
-// kill(2), tgkill(2) does not take the number of a thread for a process.
+// kill(2), tgkill(2) does not take the number of a thread for a process. In gVisor
+// it does not find a process either while one of its threads executes a program and
+// takes the place of the leading one, so /proc, where it shows the number, has the
+// last word.
 func absent(pid int) (Verdict, bool) {
 	if unix.Tgkill(pid, pid, 0) != unix.ESRCH {
 		return Verdict{}, false
 	}
 	if unix.Kill(pid, 0) == unix.ESRCH {
 		return Verdict{State: Dead, Reason: NoProcess}, true
+	}
+	number := strconv.Itoa(pid)
+	status, err := os.ReadFile("/proc/" + number + "/status")
+	if leader, ok := statusField(status, "Tgid"); err == nil && ok && leader == number {
+		return Verdict{}, false
 	}
 	return Verdict{State: Dead, Reason: NotAProcess}, true
 }
