@@ -511,9 +511,9 @@ func (h holderSight) allows() worldSet {
 		case h.pid == impossiblePID && w.boot != elsewhere && w.lives:
 			return false
 		case h.nobody:
-			return !w.same && !(here && w.lives)
+			return !w.same && (!here || !w.lives)
 		case h.zombie:
-			return !(w.same && w.lives) && !(here && w.lives)
+			return !w.lives || (!w.same && !here)
 		case h.numbered:
 			return !w.same || w.lives
 		default:

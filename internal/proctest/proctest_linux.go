@@ -221,7 +221,7 @@ func MountFile(t testing.TB, text, target string) {
 	mount := func() error { return unix.Mount(file, target, "", unix.MS_BIND, "") }
 	err := mount()
 	// systemd-nspawn mounts a file and removes it: nothing can be mounted on that.
-	for err == unix.ENOENT && unix.Unmount(target, unix.MNT_DETACH) == nil {
+	for errors.Is(err, unix.ENOENT) && unix.Unmount(target, unix.MNT_DETACH) == nil {
 		err = mount()
 	}
 	mounted(t, "a file", target, err)
