@@ -39,8 +39,7 @@
 // docs/platforms.md has where each comes from and what it is worth; tests hold it
 // against what the code does.
 //
-// In containers; CI runs the tests in each of them, but for gVisor and Linux 6.1,
-// where they were run by hand:
+// In containers, and on an older kernel; CI runs the tests in each of them:
 //
 //	place                      boot ID                PID namespace       unique
 //	runc and what uses it      native, the host's     its own             as on the host

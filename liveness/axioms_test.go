@@ -385,6 +385,7 @@ type markerSight struct {
 	record   string
 	environ  string // empty if it cannot be read
 	editable bool   // on this system a process can edit it
+	borrowed bool   // it is that of the process that forked it
 	is       says   // equal if the marker is there, differ if it is surely missing
 }
 
@@ -395,14 +396,15 @@ func markerSights() []markerSight {
 		odd     = "=\x00" // Go's exec passes such on
 	)
 	return []markerSight{
-		{"not recorded", "", present, false, nothing},
-		{"present", "m", present, false, equal},
-		{"present beside an odd entry", "m", odd + present, false, equal},
-		{"absent", "m", absent, false, differ},
-		{"another one", "m", absent + "ROLLCALL_MARKER=n\x00", false, differ},
-		{"absent beside an odd entry", "m", odd + absent, false, nothing},
-		{"absent in an environment that can be edited", "m", absent, true, nothing},
-		{"unreadable", "m", "", false, nothing},
+		{"not recorded", "", present, false, false, nothing},
+		{"present", "m", present, false, false, equal},
+		{"present beside an odd entry", "m", odd + present, false, false, equal},
+		{"absent", "m", absent, false, false, differ},
+		{"another one", "m", absent + "ROLLCALL_MARKER=n\x00", false, false, differ},
+		{"absent beside an odd entry", "m", odd + absent, false, false, nothing},
+		{"absent in an environment that can be edited", "m", absent, true, false, nothing},
+		{"unreadable", "m", "", false, false, nothing},
+		{"absent in the environment of the process that forked it", "m", absent, false, true, nothing},
 	}
 }
 

@@ -73,6 +73,7 @@ func (s procStat) Threads() uint64 { return s.threads }
 func (s procStat) Start() uint64   { return s.start }
 func (s procStat) Exited() bool    { return s.exited() }
 func (s procStat) Replaced() bool  { return s.replaced() }
+func (s procStat) Borrowed() bool  { return s.borrowed() }
 
 // Holder is the process that has a PID, as a system's probe sees it.
 type Holder struct {
@@ -82,6 +83,7 @@ type Holder struct {
 	Marker             string
 	Garbled            bool      // the environment is not well-formed
 	Environ            []byte    // the environment, if Marker and Garbled do not say it
+	Borrowed           bool      // the environment is that of the process that forked it
 	NoEnviron          error     // why it cannot be read
 	Boot, Began, Now   time.Time // in wall time
 	NoWallStart        error     // why Began cannot be read
@@ -123,7 +125,7 @@ func (s *scope) JudgeEach(id *Identity, h *Holder) Verdict {
 	case h.Denied != nil:
 		return unreadable(h.Denied)
 	}
-	return s.judgeHolder(id, sameBoot, holder{h.StartStamp, h.Unique, h.Zombie}, h)
+	return s.judgeHolder(id, sameBoot, holder{h.StartStamp, h.Unique, h.Zombie, h.Borrowed}, h)
 }
 
 // Kernel answers what a Sysctl asks of the kernel.

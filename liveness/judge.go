@@ -175,6 +175,9 @@ func (n Namespace) sameClock(now Namespace) bool {
 type holder struct {
 	start, unique uint64
 	exited        bool
+	// borrowed says that its environment is that of the process that forked it,
+	// because it has executed no program yet.
+	borrowed bool
 }
 
 // agreement is what the numbers of a record and of a process say together.
@@ -243,12 +246,13 @@ func (s *scope) judgeHolder(id *Identity, sameBoot bool, holder holder, from evi
 		environ, err := from.readEnviron(id.PID)
 		if err == nil {
 			// A process that executes a program with another environment loses
-			// its marker, and keeps its numbers.
+			// its marker, and keeps its numbers. One that has executed none has
+			// not got its marker yet.
 			present, wellFormed := lookForMarker(environ, s.markerVariable, id.Marker)
 			switch {
 			case present:
 				return verdictOf(false)
-			case wellFormed && !s.liveEnviron && id.Start == 0 && id.Unique == 0:
+			case wellFormed && !s.liveEnviron && !holder.borrowed && id.Start == 0 && id.Unique == 0:
 				return Verdict{State: Dead, Reason: PIDReused}
 			}
 		} else if verdict, gone := from.gone(id.PID); gone {

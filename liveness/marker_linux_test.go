@@ -3,6 +3,7 @@ package liveness_test
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -183,6 +184,35 @@ func TestMissingMarkerIsNoProofAgainstNumbersThatAgree(t *testing.T) {
 	other := id
 	other.Start++
 	wantVerdict(c, other, liveness.Dead, liveness.PIDReused)
+}
+
+// A process that has been forked, and executes its program in a moment, has the
+// environment of the process that forked it.
+func TestMissingMarkerIsNoProofBeforeAProgramIsExecuted(t *testing.T) {
+	t.Parallel()
+	c := qt.New(t)
+	// The subshell is a fork of the shell, and tells its PID by a child.
+	cmd := exec.Command("/bin/sh", "-c", `(/bin/sh -c 'echo $PPID'; read -r line; exec cat); :`)
+	cmd.Env = []string{"A=1"}
+	child, err := proctest.TryStart(t, cmd)
+	c.Assert(err, qt.IsNil)
+	fork, err := strconv.Atoi(child.ReadLine(t))
+	c.Assert(err, qt.IsNil)
+	line, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", fork))
+	c.Assert(err, qt.IsNil)
+	stat, err := liveness.ParseProcStat(line)
+	c.Assert(err, qt.IsNil)
+	if !stat.Borrowed() {
+		proctest.Skip(t, "whether a process has executed a program is not shown here, as in gVisor")
+	}
+	id := liveness.Identity{PID: fork, Marker: "m"}
+	wantVerdict(c, id, liveness.Unknown, liveness.NoEvidence)
+	child.WriteLine(t, "go")
+	child.WriteLine(t, "cat runs")
+	c.Assert(child.ReadLine(t), qt.Equals, "cat runs")
+	wantVerdict(c, id, liveness.Dead, liveness.PIDReused)
+	child.CloseStdin(t) // the subshell would outlive the shell
+	c.Assert(child.Wait(), qt.IsNil)
 }
 
 // execEnvRole waits for a line and executes the role "hold" in an environment of

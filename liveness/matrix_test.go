@@ -405,6 +405,7 @@ func (c *combination) setMarker(marker *option[markerSight]) {
 		c.scope = &c.scopes[1]
 	}
 	c.id.Marker = marker.sight.record
+	c.holder.Borrowed = marker.sight.borrowed
 	c.holder.Environ, c.holder.NoEnviron = []byte(marker.sight.environ), nil
 	if marker.sight.environ == "" {
 		c.holder.Environ, c.holder.NoEnviron = nil, errDenied

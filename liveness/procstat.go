@@ -11,6 +11,7 @@ type procStat struct {
 	state   byte   // field 3
 	parent  uint64 // field 4, ppid; 0 for one outside of the PID namespace
 	group   uint64 // field 5, pgrp; likewise
+	flags   uint64 // field 9
 	threads uint64 // field 20, num_threads
 	start   uint64 // field 22, starttime, in clock ticks since boot
 }
@@ -30,6 +31,16 @@ func (s procStat) exited() bool { return s.threadExited() && s.threads == 1 }
 func (s procStat) replaced() bool { return s.threadExited() && (s.threads == 0 || s.pid == 0) }
 
 func (s procStat) threadExited() bool { return s.state == 'Z' || s.state == 'X' || s.state == 'x' }
+
+// borrowed reports whether the process has executed no program since it was forked: its
+// memory, and so its environment, is that of the process that forked it, or a copy
+// (PF_FORKNOEXEC in include/linux/sched.h). gVisor writes no flags, and did not show this of 3,000
+// processes.
+//
+// Linux 6.1 shows this for an instant of a process that os/exec says has been started:
+// it closes the descriptors of a process that executes a program, by which os/exec
+// knows, before it exchanges the memory (seen on Debian's 6.1.192, not on 6.18).
+func (s procStat) borrowed() bool { return s.flags&0x40 != 0 }
 
 var errBadStat = errors.New("malformed stat line")
 
@@ -65,6 +76,10 @@ func parseProcStat(line []byte) (procStat, error) {
 			}
 		case 5: // -1 when the process has just been reaped
 			if stat.group, ok = parseDecimal(rest[:space]); !ok && string(rest[:space]) != "-1" {
+				return procStat{}, errBadStat
+			}
+		case 9:
+			if stat.flags, ok = parseDecimal(rest[:space]); !ok {
 				return procStat{}, errBadStat
 			}
 		case 20:

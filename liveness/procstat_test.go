@@ -3,6 +3,7 @@ package liveness_test
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -36,6 +37,12 @@ var procStats = []struct {
 	{"built short", "built-short", 'S', 1, 98765, false},
 }
 
+// borrowed are those whose process has executed no program since it was forked.
+var borrowed = []string{
+	"6.18 empty comm", "6.18 kthreadd", "6.18 kworker", "6.18 leader exited", "6.18 newline", "6.18 zombie",
+	"built largest",
+}
+
 func readStat(t testing.TB, name string) []byte {
 	t.Helper()
 	line, err := os.ReadFile(filepath.Join("testdata", "linux", name+".stat"))
@@ -56,6 +63,7 @@ func TestProcStat(t *testing.T) {
 			c.Check(stat.Threads(), qt.Equals, test.threads)
 			c.Check(stat.Start(), qt.Equals, test.start)
 			c.Check(stat.Exited(), qt.Equals, test.exited)
+			c.Check(stat.Borrowed(), qt.Equals, slices.Contains(borrowed, test.name))
 		})
 	}
 	files, err := filepath.Glob("testdata/linux/*.stat")
