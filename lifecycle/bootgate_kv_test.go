@@ -2,6 +2,7 @@ package lifecycle_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"hash/crc64"
 	"iter"
@@ -9,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	qt "github.com/frankban/quicktest"
 
@@ -152,6 +154,76 @@ func TestAGateWithoutAClock(t *testing.T) {
 	gate.Clock, gate.Every = brokenClock{awake: errDisk}, 1
 	runs(c, gate, true)
 	runs(c, gate, false)
+}
+
+// Where the clock of either side cannot be read, a state has no age: it is neither old
+// nor of the future.
+func TestAStateOfWhichTheAgeIsUnknownIsNotOld(t *testing.T) {
+	t.Parallel()
+	c := qt.New(t)
+	broken := brokenClock{awake: errDisk}
+	for _, test := range []struct {
+		name          string
+		writes, reads func(*world) lifecycle.Clock
+	}{
+		{
+			"it was written without a clock",
+			func(*world) lifecycle.Clock { return broken }, func(w *world) lifecycle.Clock { return w },
+		},
+		{
+			"it is read without a clock",
+			func(w *world) lifecycle.Clock { return w }, func(*world) lifecycle.Clock { return broken },
+		},
+	} {
+		c.Run(test.name, func(c *qt.C) {
+			w, kv := livenesstest.New(), newKV()
+			w.Advance(time.Minute) // so that its awake time is not 0
+			first, second := newGate(w, kv), newGate(w, kv)
+			first.Clock, second.Clock, second.Every = test.writes(w), test.reads(w), time.Minute
+			runs(c, first, true)
+			w.Advance(time.Hour)
+			runs(c, second, false)
+
+			// A claim holds while its claimer lives, and not where that cannot be judged.
+			w, kv = livenesstest.New(), newKV()
+			w.Advance(time.Minute)
+			first = gateOf(w, kv, w.Start())
+			first.Clock = test.writes(w)
+			second = newGate(w, kv)
+			second.Clock = test.reads(w)
+			self, err := first.Self()
+			c.Assert(err, qt.IsNil)
+			ran, err := first.Do(c.Context(), func(context.Context) error {
+				w.Advance(time.Hour)
+				runs(c, second, false)
+				w.Deny(self.PID)
+				runs(c, second, true)
+				return nil
+			})
+			c.Assert(ran, qt.IsTrue)
+			c.Assert(err, qt.IsNil)
+		})
+	}
+}
+
+// quicker is a KV in which somebody else swaps first.
+type quicker struct {
+	lifecycle.KV
+	other string
+}
+
+func (k quicker) CompareAndSwap(ctx context.Context, key, old, new string) (bool, error) {
+	if swapped, err := k.KV.CompareAndSwap(ctx, key, old, k.other); err != nil || !swapped {
+		return false, errors.Join(err, errors.New("nobody was to swap"))
+	}
+	return k.KV.CompareAndSwap(ctx, key, old, new)
+}
+
+func TestALostClaimDoesNotRun(t *testing.T) {
+	t.Parallel()
+	c := qt.New(t)
+	w, kv := livenesstest.New(), newKV()
+	runs(c, newGate(w, quicker{kv, "done 0"}), false)
 }
 
 // sealed is a Store that must not be touched.

@@ -368,6 +368,7 @@ func TestWhereTheBootIsUnknownItRunsEveryTime(t *testing.T) {
 	for _, self := range []func() (liveness.Identity, error){
 		func() (liveness.Identity, error) { return liveness.Identity{}, errors.ErrUnsupported },
 		func() (liveness.Identity, error) { return liveness.Identity{PID: 1}, nil },
+		func() (liveness.Identity, error) { return w.Start(), errors.ErrUnsupported },
 	} {
 		kv := &countingKV{KV: newKV()}
 		gate := newGate(w, kv)
