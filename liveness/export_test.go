@@ -178,6 +178,8 @@ var FreeBSDHides = freebsdHides
 // SlowMultiplexer is one whose interruptions take a while. It watches nothing.
 type SlowMultiplexer struct {
 	woken chan struct{}
+	// Waiting is called when somebody begins to wait.
+	Waiting func()
 	// Interrupting is what an interruption goes on with after it has woken the
 	// one who waits.
 	Interrupting func()
@@ -192,9 +194,13 @@ func (m *SlowMultiplexer) Watch() *Watch {
 func (m *SlowMultiplexer) add(*Identity, uint64) (watchedPin, error) {
 	return nil, errors.ErrUnsupported
 }
-func (m *SlowMultiplexer) wait() ([]uint64, error) { <-m.woken; return nil, nil }
-func (m *SlowMultiplexer) reset()                  {}
-func (m *SlowMultiplexer) close() error            { return nil }
+func (m *SlowMultiplexer) wait() ([]uint64, error) {
+	m.Waiting()
+	<-m.woken
+	return nil, nil
+}
+func (m *SlowMultiplexer) reset()       {}
+func (m *SlowMultiplexer) close() error { return nil }
 func (m *SlowMultiplexer) interrupt() {
 	select {
 	case m.woken <- struct{}{}:

@@ -215,7 +215,7 @@ func TestNextOutlivesItsInterruption(t *testing.T) {
 	for range 20 {
 		over.Store(false)
 		ctx, cancel := context.WithCancel(t.Context())
-		go cancel()
+		slow.Waiting = cancel
 		_, _, err := watch.Next(ctx)
 		c.Check(err, qt.ErrorIs, context.Canceled)
 		c.Check(over.Load(), qt.IsTrue)
