@@ -106,6 +106,14 @@ func TestAgesBetweenTwoContainersAreTheLesserOfWhatTheyCanBe(t *testing.T) {
 		cleaner.Clock = fixedClock{ours, 24*time.Hour + test.age}
 		c.Check(decided(c, cleaner, record), qt.Equals, test.want, qt.Commentf("%v", test.age))
 	}
+
+	// An equal one is this boot.
+	ours := bootid.ID{Boot: bootOf(c, w).Boot, Quality: bootid.Given}
+	record := newRecord(w, "a")
+	record.Heartbeat = lifecycle.Heartbeat{Boot: ours, Awake: 24 * time.Hour}
+	cleaner := newCleaner(w, new(memstore.Store))
+	cleaner.Clock = fixedClock{ours, 25 * time.Hour}
+	c.Check(decided(c, cleaner, record), qt.Equals, allRecent)
 }
 
 // Small machines without randomness repeat a boot ID. Awake time tells.
