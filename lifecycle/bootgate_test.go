@@ -104,8 +104,10 @@ func TestGatesOfOtherNamesAreOtherGates(t *testing.T) {
 	gate := newGate(livenesstest.New(), newKV())
 	runs(c, gate, true)
 	other := *gate
-	other.Name = "other"
-	runs(c, &other, true)
+	for _, name := range []string{"other", "third"} {
+		other.Name = name
+		runs(c, &other, true)
+	}
 	other.Name = "clean" // the default
 	runs(c, &other, false)
 }
