@@ -27,7 +27,7 @@
 //
 //	system           boot ID  start  unique  marker  proven by
 //	Linux >= 6.9     native   yes    yes     yes     tests on real processes, Linux 6.18
-//	Linux before     native   yes    no      yes     the same tests with the unique number switched off; reboots of Linux 6.1
+//	Linux before     native   yes    no      yes     the same tests with the unique number switched off; Linux 6.1
 //	Android          denied   see    below   yes     type-checked only
 //	Windows          see (1)  yes    see (2) yes     tests on Wine 8; never run on Windows itself
 //	macOS            native   yes    no      yes     tests on a played kernel; never run on macOS itself

@@ -158,7 +158,7 @@ func TestAGateWithoutAClock(t *testing.T) {
 
 // Where the clock of either side cannot be read, a state has no age: it is neither old
 // nor of the future.
-func TestAStateOfWhichTheAgeIsUnknownIsNotOld(t *testing.T) {
+func TestAStateOfUnknownAgeIsNotOld(t *testing.T) {
 	t.Parallel()
 	c := qt.New(t)
 	broken := brokenClock{awake: errDisk}
@@ -214,7 +214,7 @@ type quicker struct {
 
 func (k quicker) CompareAndSwap(ctx context.Context, key, old, new string) (bool, error) {
 	if swapped, err := k.KV.CompareAndSwap(ctx, key, old, k.other); err != nil || !swapped {
-		return false, errors.Join(err, errors.New("nobody was to swap"))
+		return false, errors.Join(err, errors.New("the claim of the other was not stored"))
 	}
 	return k.KV.CompareAndSwap(ctx, key, old, new)
 }

@@ -385,7 +385,7 @@ type markerSight struct {
 	record   string
 	environ  string // empty if it cannot be read
 	editable bool   // on this system a process can edit it
-	borrowed bool   // it is that of the process that forked it
+	borrowed bool   // it is that of its parent
 	is       says   // equal if the marker is there, differ if it is surely missing
 }
 
@@ -404,7 +404,7 @@ func markerSights() []markerSight {
 		{"absent beside an odd entry", "m", odd + absent, false, false, nothing},
 		{"absent in an environment that can be edited", "m", absent, true, false, nothing},
 		{"unreadable", "m", "", false, false, nothing},
-		{"absent in the environment of the process that forked it", "m", absent, false, true, nothing},
+		{"absent in the environment of the parent", "m", absent, false, true, nothing},
 	}
 }
 

@@ -134,7 +134,7 @@ func (v *procView) checkFiles(id *Identity, sameBoot bool, unique uint64) Verdic
 	if verdict, gone := v.gone(id.PID); gone {
 		return verdict
 	}
-	return v.judgeHolder(id, sameBoot, holder{stat.start, unique, stat.exited(), stat.borrowed()}, v)
+	return v.judgeHolder(id, sameBoot, holder{start: stat.start, unique: unique, exited: stat.exited(), borrowed: stat.borrowed()}, v)
 }
 
 // unseen judges a PID of which stat or status could not be read.

@@ -83,7 +83,7 @@ type Holder struct {
 	Marker             string
 	Garbled            bool      // the environment is not well-formed
 	Environ            []byte    // the environment, if Marker and Garbled do not say it
-	Borrowed           bool      // the environment is that of the process that forked it
+	Borrowed           bool      // the environment is that of the parent
 	NoEnviron          error     // why it cannot be read
 	Boot, Began, Now   time.Time // in wall time
 	NoWallStart        error     // why Began cannot be read
@@ -125,7 +125,7 @@ func (s *scope) JudgeEach(id *Identity, h *Holder) Verdict {
 	case h.Denied != nil:
 		return unreadable(h.Denied)
 	}
-	return s.judgeHolder(id, sameBoot, holder{h.StartStamp, h.Unique, h.Zombie, h.Borrowed}, h)
+	return s.judgeHolder(id, sameBoot, holder{start: h.StartStamp, unique: h.Unique, exited: h.Zombie, borrowed: h.Borrowed}, h)
 }
 
 // Kernel answers what a Sysctl asks of the kernel.

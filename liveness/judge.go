@@ -175,8 +175,8 @@ func (n Namespace) sameClock(now Namespace) bool {
 type holder struct {
 	start, unique uint64
 	exited        bool
-	// borrowed says that its environment is that of the process that forked it,
-	// because it has executed no program yet.
+	// borrowed says that its environment is that of its parent: it has executed no
+	// program since it was forked.
 	borrowed bool
 }
 
@@ -246,8 +246,8 @@ func (s *scope) judgeHolder(id *Identity, sameBoot bool, holder holder, from evi
 		environ, err := from.readEnviron(id.PID)
 		if err == nil {
 			// A process that executes a program with another environment loses
-			// its marker, and keeps its numbers. One that has executed none has
-			// not got its marker yet.
+			// its marker, and keeps its numbers. One that has executed none shows
+			// its parent's environment, which need not have the marker.
 			present, wellFormed := lookForMarker(environ, s.markerVariable, id.Marker)
 			switch {
 			case present:

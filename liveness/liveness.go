@@ -69,7 +69,10 @@
 //   - A virtual machine restored from a snapshot carries boot ID, start stamps
 //     and unique numbers of the moment of the snapshot; its clones share them.
 //   - Markers are readable for the same user only, inherited by children, and
-//     lost when a process executes a program with another environment.
+//     lost when a process executes a program with another environment. A process
+//     that was forked and has executed no program shows the environment of its
+//     parent: a missing marker proves nothing there. gVisor does not tell such
+//     processes from others; their marker looks missing.
 //   - Except on Linux a process may edit the very environment that can be read:
 //     a missing marker proves nothing there. On Windows, macOS, NetBSD and
 //     DragonFly the start stamp is a wall time, which a clock set back can

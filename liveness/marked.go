@@ -35,7 +35,9 @@ type MarkedProcess struct {
 // such, for all but root. A process that has removed or overwritten its marker is
 // not found; on Linux removing it from the environment that the program sees does
 // not remove it from the one that is read. The list is of the processes that lived
-// all the while; those that were started meanwhile may be missing.
+// all the while; those that were started meanwhile may be missing. A process that
+// was forked and has executed no program yet has the environment of its parent: it is
+// listed with the marker of that, if any.
 //
 // The Liveness is one that [New] returned. An error matches
 // [errors.ErrUnsupported] and is the only one where processes cannot be listed: on

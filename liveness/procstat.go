@@ -32,14 +32,15 @@ func (s procStat) replaced() bool { return s.threadExited() && (s.threads == 0 |
 
 func (s procStat) threadExited() bool { return s.state == 'Z' || s.state == 'X' || s.state == 'x' }
 
-// borrowed reports whether the process has executed no program since it was forked: its
-// memory, and so its environment, is that of the process that forked it, or a copy
-// (PF_FORKNOEXEC in include/linux/sched.h). gVisor writes no flags, and did not show this of 3,000
-// processes.
+// borrowed reports whether the process has executed no program since it was forked, so
+// that its memory, and with it its environment, is that of its parent, or a copy
+// (PF_FORKNOEXEC in include/linux/sched.h).
 //
-// Linux 6.1 shows this for an instant of a process that os/exec says has been started:
-// it closes the descriptors of a process that executes a program, by which os/exec
-// knows, before it exchanges the memory (seen on Debian's 6.1.192, not on 6.18).
+// It can be so when os/exec's Start has returned: Start waits until the kernel closes
+// the child's descriptors, and some kernels do that before they give the child its new
+// memory. Linux 6.1.192 of Debian does, 6.18 was not seen to. The flag is cleared after
+// both. gVisor always writes 0 for the flags; there Start waits until the new program
+// is in place, unless the child gets a user namespace.
 func (s procStat) borrowed() bool { return s.flags&0x40 != 0 }
 
 var errBadStat = errors.New("malformed stat line")
