@@ -39,9 +39,9 @@ func (v *procView) check(id *Identity) Verdict {
 // decide when no pidfd can be opened, as with no descriptors left or no
 // permission, nor when the two agree and the boots cannot be compared.
 func (v *procView) checkUnique(id *Identity, sameBoot bool) (verdict Verdict, unique uint64, decided bool) {
-	fd, err := rawPidfdOpen(id.PID)
-	switch err {
-	case nil:
+	fd, errno := rawPidfdOpen(id.PID)
+	switch errno {
+	case 0:
 	case unix.ESRCH:
 		return Verdict{State: Dead, Reason: NoProcess}, 0, true
 	case unix.ENOENT, unix.EINVAL: // the number of a thread: ENOENT since 6.15, EINVAL before
@@ -51,7 +51,8 @@ func (v *procView) checkUnique(id *Identity, sameBoot bool) (verdict Verdict, un
 		return Verdict{}, 0, false
 	}
 	defer rawClose(fd)
-	if unique, err = uniqueOf(fd); err != nil {
+	unique, err := uniqueOf(fd)
+	if err != nil {
 		return Verdict{}, 0, false
 	}
 	if unique != id.Unique {

@@ -96,7 +96,7 @@ func (s *scope) judge(id *Identity) (verdict Verdict, sameBoot, decided bool) {
 		return Verdict{State: Dead, Reason: NoProcess}, false, true
 	}
 	sameBoot = relation == bootid.SameBoot
-	switch namespace := id.Namespace.relate(s.namespace, sameBoot); {
+	switch namespace := id.Namespace.relate(&s.namespace, sameBoot); {
 	case namespace == otherNamespace && s.namespace.PID == 0:
 		return unreadable(errNoNamespace), false, true
 	case namespace == goneNamespace, namespace == otherNamespace && s.exclusive:
@@ -128,7 +128,7 @@ const (
 // time never share an inode number. So a record that has our number is either
 // ours, or of a namespace that is gone together with its processes, which the ID
 // or the start of PID 1 may tell. A PID that nobody has is dead in both cases.
-func (n Namespace) relate(now Namespace, sameBoot bool) namespaceRelation {
+func (n *Namespace) relate(now *Namespace, sameBoot bool) namespaceRelation {
 	known := n.PIDUnique != 0 && now.PIDUnique != 0
 	switch {
 	case n.PID == 0, sameBoot && known && n.PIDUnique == now.PIDUnique:
@@ -157,7 +157,7 @@ const (
 // one zero. The inode number of a time namespace that is gone is given to a new
 // one soon, so an equal number counts only for the first one, which is never
 // gone, or where PID 1 of the same PID namespace shows the same start in both.
-func (n Namespace) sameClock(now Namespace) bool {
+func (n *Namespace) sameClock(now *Namespace) bool {
 	switch {
 	case n.TimeUnique != 0 && now.TimeUnique != 0:
 		return n.TimeUnique == now.TimeUnique
@@ -203,7 +203,7 @@ func (s *scope) compare(id *Identity, holder holder) agreement {
 		return found
 	}
 	same := max(id.Start, holder.start)-min(id.Start, holder.start) <= s.startSlack
-	switch sameClock := id.Namespace.sameClock(s.namespace); {
+	switch sameClock := id.Namespace.sameClock(&s.namespace); {
 	case same && (sameClock || id.Namespace.Time == 0): // where no clock is on record, too
 		return agrees
 	case !same && sameClock:

@@ -60,12 +60,9 @@ func uniqueOf(fd int) (uint64, error) {
 // system calls are cheap. fstat(2) differs between architectures, and is left to unix.
 
 // rawPidfdOpen is pidfd_open(2).
-func rawPidfdOpen(pid int) (int, error) {
+func rawPidfdOpen(pid int) (int, unix.Errno) {
 	fd, _, errno := unix.RawSyscall(unix.SYS_PIDFD_OPEN, uintptr(pid), 0, 0)
-	if errno != 0 {
-		return -1, errno
-	}
-	return int(fd), nil
+	return int(fd), errno
 }
 
 func rawClose(fd int) { _, _, _ = unix.RawSyscall(unix.SYS_CLOSE, uintptr(fd), 0, 0) }
