@@ -149,13 +149,15 @@ func TestWithoutDescriptorsNothingLivingIsDead(t *testing.T) {
 	c.Assert(unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 0, Max: limit.Max}), qt.IsNil)
 	verdict, goneVerdict := system.Check(id), system.Check(goneID)
 	_, captureErr := liveness.Capture(child.PID())
-	_, newErr := liveness.New(liveness.Options{}) // all but the boot ID is known by now
+	_, selfErr := liveness.Self() // all but the boot ID is known by now
+	_, newErr := liveness.New(liveness.Options{})
 	c.Assert(unix.Setrlimit(unix.RLIMIT_NOFILE, &limit), qt.IsNil)
 
 	c.Check(verdict.State, qt.Equals, liveness.Unknown)
 	c.Check(verdict.Err, qt.ErrorIs, unix.EMFILE)
 	c.Check(goneVerdict, qt.Equals, liveness.Verdict{State: liveness.Dead, Reason: liveness.NoProcess})
 	c.Check(captureErr, qt.ErrorIs, unix.EMFILE)
+	c.Check(selfErr, qt.ErrorIs, unix.EMFILE)
 	c.Check(newErr, qt.ErrorIs, unix.EMFILE)
 	c.Check(system.Check(id).State, qt.Equals, liveness.Alive)
 }
