@@ -184,16 +184,7 @@ func (p *kqueuePin) Wait(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	interrupted := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() {
-		p.kqueue.interrupt()
-		close(interrupted)
-	})
-	defer func() {
-		if !stop() {
-			<-interrupted
-		}
-	}()
+	defer interruptOnDone(ctx, p.kqueue.interrupt)()
 	for !p.over {
 		p.kqueue.reset() // what happens from here on interrupts the wait below
 		switch {

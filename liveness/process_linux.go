@@ -156,16 +156,7 @@ func (p *pidfd) poll(ctx context.Context) error {
 	if err := p.file.SetReadDeadline(time.Time{}); err != nil {
 		return err
 	}
-	interrupted := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() {
-		_ = p.file.SetReadDeadline(time.Unix(1, 0))
-		close(interrupted)
-	})
-	defer func() {
-		if !stop() {
-			<-interrupted
-		}
-	}()
+	defer interruptOnDone(ctx, func() { _ = p.file.SetReadDeadline(time.Unix(1, 0)) })()
 	err := p.conn.Read(func(fd uintptr) bool {
 		verdict, err := p.view.judgePinned(int(fd), p.pid)
 		return verdict.State == Dead || err != nil

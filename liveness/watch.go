@@ -196,16 +196,7 @@ func (w *Watch) next(ctx context.Context) (death, error) {
 	case <-ctx.Done():
 		return death{}, ctx.Err()
 	}
-	interrupted := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() {
-		w.multiplexer.interrupt()
-		close(interrupted)
-	})
-	defer func() {
-		if !stop() {
-			<-interrupted
-		}
-	}()
+	defer interruptOnDone(ctx, w.multiplexer.interrupt)()
 	for {
 		w.multiplexer.reset() // what happens from here on interrupts the wait below
 		if d, ok, err := w.take(ctx); ok || err != nil {
@@ -215,6 +206,22 @@ func (w *Watch) next(ctx context.Context) (death, error) {
 		w.confirm(keys)
 		if err != nil && !errors.Is(err, os.ErrClosed) {
 			return death{}, err
+		}
+	}
+}
+
+// interruptOnDone has interrupt called when ctx is done. The function that it returns
+// ends that, and returns when no call is under way: a late one would interrupt the next
+// wait, or work on what was closed.
+func interruptOnDone(ctx context.Context, interrupt func()) (end func()) {
+	interrupted := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		interrupt()
+		close(interrupted)
+	})
+	return func() {
+		if !stop() {
+			<-interrupted
 		}
 	}
 }
