@@ -137,7 +137,7 @@ func TestRecordOfAnotherBootOrMachine(t *testing.T) {
 	c.Assert(err, qt.IsNil)
 	expect(c, system, id, liveness.Alive, liveness.SameProcess)
 	if id.Boot.Boot == "" {
-		t.Skip("no boot ID")
+		proctest.Skip(t, "no boot ID")
 	}
 	other := id
 	other.Boot.Boot = boot2

@@ -44,13 +44,19 @@ func TestSelfSaysWhatTheKernelSays(t *testing.T) {
 func TestUniqueIsThePidfdsInode(t *testing.T) {
 	t.Parallel()
 	c := qt.New(t)
+	child := proctest.Start(t, proctest.Command("hold"))
+	fd, err := unix.PidfdOpen(child.PID(), 0)
+	if err == nil {
+		defer unix.Close(fd)
+	}
+	var fs unix.Statfs_t
+	onPidfs := err == nil && unix.Fstatfs(fd, &fs) == nil && fs.Type == unix.PID_FS_MAGIC
+	if os.Getenv(oldKernelVariable) == "" {
+		c.Assert(liveness.HasPidfs(), qt.Equals, onPidfs)
+	}
 	if !liveness.HasPidfs() {
 		t.Skip("no pidfs")
 	}
-	child := proctest.Start(t, proctest.Command("hold"))
-	fd, err := unix.PidfdOpen(child.PID(), 0)
-	c.Assert(err, qt.IsNil)
-	defer unix.Close(fd)
 	var stat unix.Stat_t
 	c.Assert(unix.Fstat(fd, &stat), qt.IsNil)
 	c.Check(captured(t, child).Unique, qt.Equals, stat.Ino)

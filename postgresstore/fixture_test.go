@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/rollcall-go/rollcall/bootid"
+	"github.com/rollcall-go/rollcall/internal/proctest"
 	"github.com/rollcall-go/rollcall/lifecycle"
 	"github.com/rollcall-go/rollcall/liveness"
 	"github.com/rollcall-go/rollcall/postgresstore"
@@ -29,7 +30,7 @@ var selfOnce = sync.OnceValues(liveness.Self)
 func self(t testing.TB) liveness.Identity {
 	id, err := selfOnce()
 	if errors.Is(err, errors.ErrUnsupported) {
-		t.Skip(err)
+		proctest.Skip(t, "%v", err)
 	}
 	qt.New(t).Assert(err, qt.IsNil)
 	return id

@@ -15,6 +15,7 @@ import (
 	qt "github.com/frankban/quicktest"
 
 	"github.com/rollcall-go/rollcall/bootid"
+	"github.com/rollcall-go/rollcall/internal/proctest"
 	"github.com/rollcall-go/rollcall/lifecycle"
 	"github.com/rollcall-go/rollcall/liveness"
 	"github.com/rollcall-go/rollcall/sqlitestore"
@@ -32,7 +33,7 @@ var selfOnce = sync.OnceValues(liveness.Self)
 func self(t testing.TB) liveness.Identity {
 	id, err := selfOnce()
 	if errors.Is(err, errors.ErrUnsupported) {
-		t.Skip(err)
+		proctest.Skip(t, "%v", err)
 	}
 	qt.New(t).Assert(err, qt.IsNil)
 	return id
