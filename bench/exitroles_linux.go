@@ -33,7 +33,7 @@ func notifiedRole(ctx context.Context, args []string) error {
 func stoppedRole(ctx context.Context, args []string) error {
 	store := new(memstore.Store)
 	stops, ended := make(chan struct{}, 1), make(chan error, 1)
-	watcher := &lifecycle.Watcher{
+	watcher := lifecycle.Watcher{
 		Cleaner: lifecycle.Cleaner{Store: store, OnStopped: func(lifecycle.Stop) { stops <- struct{}{} }},
 		Poll:    time.Hour, // nothing is found by polling
 		Every:   time.Hour,

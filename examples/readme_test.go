@@ -45,7 +45,7 @@ func inYourOwnMain(ctx context.Context, db *sql.DB, cmd *exec.Cmd) error {
 
 	record, err := store.Launch(ctx, lifecycle.Record{Name: "web", Data: json.RawMessage(`{"port":8080}`)})
 	if err != nil {
-		return err // lifecycle.ErrNameTaken: store.Record and cleaner.Judge tell by whom
+		return err // lifecycle.ErrNameTaken: store.Record and cleaner.Decide tell by whom
 	}
 	marker := liveness.Plant(cmd) // before cmd.Start
 	if err := cmd.Start(); err != nil {
@@ -76,13 +76,13 @@ func TestTheCodeForOnesOwnMainRecordsAProcess(t *testing.T) {
 	record, err := store.Record(c.Context(), "web")
 	c.Assert(err, qt.IsNil)
 	cleaner := lifecycle.Cleaner{Store: store}
-	decision, err := cleaner.Judge(record)
+	decision, err := cleaner.Decide(record)
 	c.Assert(err, qt.IsNil)
 	c.Check(decision.String(), qt.Equals, "keep: alive (alive: the recorded process runs)")
 
 	c.Assert(cmd.Process.Kill(), qt.IsNil)
 	_ = cmd.Wait() // says that it was killed
-	decision, err = cleaner.Judge(record)
+	decision, err = cleaner.Decide(record)
 	c.Assert(err, qt.IsNil)
 	c.Check(decision.String(), qt.Equals, "stop: exit:died (dead: no process has its PID)")
 	report, err := cleaner.Clean(c.Context())
@@ -114,8 +114,8 @@ func TestTheCodeForFilesPassesTheGateOnce(t *testing.T) {
 }
 
 func goOnRunning(ctx context.Context, cleaner lifecycle.Cleaner) error {
-	cleaner.Terminate = lifecycle.Termination{Grace: 5 * time.Second, Group: true}.End
-	watcher := &lifecycle.Watcher{Cleaner: cleaner, OnReport: func(report lifecycle.Report, err error) {
+	cleaner.Terminate = &lifecycle.Termination{Grace: 5 * time.Second, Group: true}
+	watcher := lifecycle.Watcher{Cleaner: cleaner, OnReport: func(report lifecycle.Report, err error) {
 		log.Println(report, err)
 	}}
 	err := watcher.Run(ctx)

@@ -21,21 +21,20 @@ type batchStore struct {
 	memstore.Store
 	failInBatch map[string]error
 	failAlone   map[string]error
-	atMost      int // how many outcomes a batch returns; 0 is all
+	atMost      int // how many records a batch comes to; 0 is all
 
-	batches [][]string // the names in each call of StopBatch
-	alone   []string   // the names in each call of Stop
+	batches [][]string // the names in each call of StopBatch with several
+	alone   []string   // the names in each call with one
 }
 
-func (s *batchStore) Stop(ctx context.Context, record lifecycle.Record, cause lifecycle.Cause) (lifecycle.Outcome, error) {
-	s.alone = append(s.alone, record.Name)
-	if err := s.failAlone[record.Name]; err != nil {
-		return 0, err
+func (s *batchStore) StopBatch(ctx context.Context, stops []lifecycle.Stop) (n int, err error) {
+	if len(stops) == 1 {
+		s.alone = append(s.alone, stops[0].Record.Name)
+		if err := s.failAlone[stops[0].Record.Name]; err != nil {
+			return 0, err
+		}
+		return s.Store.StopBatch(ctx, stops)
 	}
-	return s.Store.Stop(ctx, record, cause)
-}
-
-func (s *batchStore) StopBatch(ctx context.Context, stops []lifecycle.Stop) (outcomes []lifecycle.Outcome, err error) {
 	var batch []string
 	for _, stop := range stops {
 		batch = append(batch, stop.Record.Name)
@@ -43,18 +42,16 @@ func (s *batchStore) StopBatch(ctx context.Context, stops []lifecycle.Stop) (out
 	s.batches = append(s.batches, batch)
 	for i, stop := range stops {
 		if s.atMost > 0 && i == s.atMost {
-			return outcomes, nil
+			return i, nil
 		}
 		if err := s.failInBatch[stop.Record.Name]; err != nil {
-			return outcomes, err
+			return i, err
 		}
-		outcome, err := s.Store.Stop(ctx, stop.Record, stop.Cause)
-		if err != nil {
-			return outcomes, err
+		if _, err := s.Store.StopBatch(ctx, stops[i:i+1]); err != nil {
+			return i, err
 		}
-		outcomes = append(outcomes, outcome)
 	}
-	return outcomes, nil
+	return len(stops), nil
 }
 
 func newBatchStore(c *qt.C, w *world, names ...string) *batchStore {
@@ -122,12 +119,12 @@ func TestAShortBatchIsFinished(t *testing.T) {
 	c.Assert(stopped(c, &store.Store), qt.HasLen, 5)
 }
 
-// tooMany returns more outcomes than it was asked for.
+// tooMany says that it came to more records than it was given.
 type tooMany struct{ *batchStore }
 
-func (s tooMany) StopBatch(ctx context.Context, stops []lifecycle.Stop) ([]lifecycle.Outcome, error) {
-	outcomes, err := s.batchStore.StopBatch(ctx, stops)
-	return append(outcomes, lifecycle.Stopped, lifecycle.Stopped), err
+func (s tooMany) StopBatch(ctx context.Context, stops []lifecycle.Stop) (int, error) {
+	n, err := s.batchStore.StopBatch(ctx, stops)
+	return n + 2, err
 }
 
 func TestOutcomesBeyondTheBatchAreIgnored(t *testing.T) {
@@ -174,14 +171,14 @@ type cancelling struct {
 	cancel func()
 }
 
-func (s cancelling) StopBatch(ctx context.Context, stops []lifecycle.Stop) ([]lifecycle.Outcome, error) {
+func (s cancelling) StopBatch(ctx context.Context, stops []lifecycle.Stop) (int, error) {
 	i := slices.IndexFunc(stops, func(stop lifecycle.Stop) bool { return stop.Record.Name == s.at })
-	if i < 0 {
+	if i < 0 || len(stops) == 1 {
 		return s.batchStore.StopBatch(ctx, stops)
 	}
-	outcomes, err := s.batchStore.StopBatch(ctx, stops[:i])
+	n, err := s.batchStore.StopBatch(ctx, stops[:i])
 	s.cancel()
-	return outcomes, cmp.Or(err, ctx.Err())
+	return n, cmp.Or(err, ctx.Err())
 }
 
 func TestABatchThatIsCancelledMidwayEndsThePass(t *testing.T) {

@@ -79,13 +79,13 @@ type BootGate struct {
 // nothing.
 //
 // A closed gate costs the reading of the boot ID, of the clock and one Get.
-func (g *BootGate) Do(ctx context.Context, f func(context.Context) error) (ran bool, err error) {
+func (g BootGate) Do(ctx context.Context, f func(context.Context) error) (ran bool, err error) {
 	ran, _, err = g.do(ctx, f)
 	return ran, err
 }
 
 // do is Do. The claimer is the process whose claim was found, while it lives.
-func (g *BootGate) do(ctx context.Context, f func(context.Context) error) (ran bool, claimer liveness.Identity, err error) {
+func (g BootGate) do(ctx context.Context, f func(context.Context) error) (ran bool, claimer liveness.Identity, err error) {
 	var nobody liveness.Identity
 	if g.KV == nil {
 		return false, nobody, fmt.Errorf("lifecycle: %w: BootGate without a KV", ErrMisconfigured)
@@ -140,7 +140,7 @@ func (g *BootGate) do(ctx context.Context, f func(context.Context) error) (ran b
 }
 
 // key names the gate of this boot, PID namespace and soft reboot.
-func (g *BootGate) key(self liveness.Identity) string {
+func (g BootGate) key(self liveness.Identity) string {
 	name := g.Name
 	if name == "" {
 		name = "clean"
@@ -171,7 +171,7 @@ const defaultClaimTimeout = 5 * time.Minute
 // closed reports whether the value says that the function has run, or is being
 // run by somebody who lives, the claimer; that one is named also where it has had
 // its time.
-func (g *BootGate) closed(value string, self liveness.Identity) (closed bool, claimer liveness.Identity, err error) {
+func (g BootGate) closed(value string, self liveness.Identity) (closed bool, claimer liveness.Identity, err error) {
 	state, ok := parseGateState(value)
 	if !ok {
 		return false, claimer, nil // never run, or nothing that this version understands
@@ -212,26 +212,26 @@ func (g *BootGate) closed(value string, self liveness.Identity) (closed bool, cl
 }
 
 // checkClaimer says whether the claimer of a run is at it.
-func (g *BootGate) checkClaimer(state gateState, self liveness.Identity) (liveness.State, error) {
+func (g BootGate) checkClaimer(state gateState, self liveness.Identity) (liveness.State, error) {
 	if state.claimer == self {
 		if _, underWay := claims.Load(state.run); underWay {
 			return liveness.Alive, nil
 		}
 		return liveness.Dead, nil
 	}
-	judge := g.Liveness
-	if judge == nil {
+	system := g.Liveness
+	if system == nil {
 		var err error
-		if judge, err = liveness.New(liveness.Options{}); err != nil {
+		if system, err = liveness.New(liveness.Options{}); err != nil {
 			return 0, fmt.Errorf("lifecycle: boot gate: %w", err)
 		}
 	}
-	return judge.Check(state.claimer).State, nil
+	return system.Check(state.claimer).State, nil
 }
 
 // age is how much awake time has passed since the state was written. It is not
 // known where either clock could not be read.
-func (g *BootGate) age(state gateState) (age time.Duration, known bool) {
+func (g BootGate) age(state gateState) (age time.Duration, known bool) {
 	awake, err := clockOf(g.Clock).Awake()
 	return awake - state.awake, err == nil && state.awake >= 0
 }
@@ -239,7 +239,7 @@ func (g *BootGate) age(state gateState) (age time.Duration, known bool) {
 // unknownAwake stands in a state for a clock that could not be read.
 const unknownAwake = -1
 
-func (g *BootGate) state(name string) gateState {
+func (g BootGate) state(name string) gateState {
 	awake, err := clockOf(g.Clock).Awake()
 	if err != nil {
 		awake = unknownAwake

@@ -45,15 +45,15 @@ func decided(c *qt.C, cleaner lifecycle.Cleaner, record lifecycle.Record) string
 	var all []string
 	for _, phase := range []lifecycle.Phase{lifecycle.Launching, lifecycle.Running, lifecycle.Inactive} {
 		record.Phase = phase
-		decision, err := cleaner.Judge(record)
+		decision, err := cleaner.Decide(record)
 		c.Assert(err, qt.IsNil)
-		all = append(all, decision.Action.String()+" "+decision.Reason)
+		all = append(all, decision.Verb()+" "+decision.Reason)
 	}
 	return strings.Join(all, ", ")
 }
 
 const (
-	allKept   = "keep launching, keep no_process, keep at_rest"
+	allKept   = "keep launching, keep untracked, keep at_rest"
 	allRecent = "keep launching, keep heartbeat, keep at_rest"
 	allOver   = "stop launch_failed, stop stale, stop inactive"
 )
@@ -160,7 +160,7 @@ func TestAgesOfDerivedBootsAreTheLesserOfWhatTheyCanBe(t *testing.T) {
 		cleaner.Clock = fixedClock{bootid.ID{Boot: "init-1", Quality: bootid.Derived}, test.now}
 		c.Check(decided(c, cleaner, record), qt.Equals, test.want)
 		cleaner.Clock = fixedClock{bootid.ID{Boot: "init-2", Quality: bootid.Derived}, test.now}
-		c.Check(decided(c, cleaner, record), qt.Equals, strings.Replace(test.want, "keep heartbeat", "keep no_process", 1))
+		c.Check(decided(c, cleaner, record), qt.Equals, strings.Replace(test.want, "keep heartbeat", "keep untracked", 1))
 	}
 }
 
@@ -185,7 +185,7 @@ func TestAHeartbeatDuringThePassIsOfThisBoot(t *testing.T) {
 	cleaner := newCleaner(w, new(memstore.Store))
 	cleaner.StaleAfter = time.Hour
 	cleaner.Clock = &movingClock{fixedClock: fixedClock{bootOf(c, w), time.Hour}}
-	decision, err := cleaner.Judge(record)
+	decision, err := cleaner.Decide(record)
 	c.Assert(err, qt.IsNil)
 	c.Check(decision.String(), qt.Equals, "keep: heartbeat (its heartbeat is recent)")
 }
@@ -217,9 +217,9 @@ func TestARecordOfTheCleanersOwnerIsOfThisMachine(t *testing.T) {
 	w.Advance(2 * time.Hour)
 	cleaner := newCleaner(w, new(memstore.Store))
 	decide := func(record lifecycle.Record) string {
-		decision, err := cleaner.Judge(record)
+		decision, err := cleaner.Decide(record)
 		c.Assert(err, qt.IsNil)
-		return decision.Action.String() + " " + decision.Reason
+		return decision.Verb() + " " + decision.Reason
 	}
 	withoutProcess := record
 	withoutProcess.Identity = liveness.Identity{}
@@ -271,7 +271,7 @@ func TestJudgeWithoutAStoreIsAnError(t *testing.T) {
 	t.Parallel()
 	c := qt.New(t)
 	w := livenesstest.New()
-	_, err := lifecycle.Cleaner{Liveness: w, Clock: w}.Judge(newRecord(w, "a"))
+	_, err := lifecycle.Cleaner{Liveness: w, Clock: w}.Decide(newRecord(w, "a"))
 	c.Check(err, qt.ErrorIs, lifecycle.ErrMisconfigured)
 }
 
@@ -323,10 +323,10 @@ func TestAProcessOfTheCleanersOwnerCanBeEndedWhateverItsMachineID(t *testing.T) 
 	cleaner := newCleaner(w, store)
 	cleaner.Owner, cleaner.InactiveAfter = "laptop", time.Hour
 	var ended []lifecycle.Record
-	cleaner.Terminate = func(_ context.Context, record lifecycle.Record) error {
+	cleaner.Terminate = &lifecycle.Termination{End: func(_ context.Context, record lifecycle.Record) error {
 		ended = append(ended, record)
 		return nil
-	}
+	}}
 	_, err := cleaner.Clean(c.Context())
 	c.Assert(err, qt.IsNil)
 	c.Assert(ended, qt.HasLen, 1)

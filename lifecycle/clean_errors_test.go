@@ -122,12 +122,11 @@ type batching struct {
 	outcome lifecycle.Outcome
 }
 
-func (b batching) StopBatch(_ context.Context, stops []lifecycle.Stop) ([]lifecycle.Outcome, error) {
-	outcomes := make([]lifecycle.Outcome, len(stops))
-	for i := range outcomes {
-		outcomes[i] = b.outcome
+func (b batching) StopBatch(_ context.Context, stops []lifecycle.Stop) (int, error) {
+	for i := range stops {
+		stops[i].Outcome = b.outcome
 	}
-	return outcomes, nil
+	return len(stops), nil
 }
 
 func TestErrorsAreCappedAndTheRestCounted(t *testing.T) {
@@ -169,7 +168,7 @@ func TestACancelledContextEndsThePassBetweenTwoRecords(t *testing.T) {
 			put(c, store, newDead(w, fmt.Sprint(i)))
 		}
 		ctx, cancel := context.WithCancelCause(c.Context())
-		cleaner := newCleaner(w, store)
+		cleaner := newCleaner(w, oneByOneStore{store})
 		cleaner.Concurrency = concurrency
 		cleaner.OnStopped = func(lifecycle.Stop) { cancel(nil) }
 		report, err := cleaner.Clean(ctx)

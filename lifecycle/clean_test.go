@@ -85,7 +85,7 @@ func TestCleanerWithoutAStoreIsMisconfigured(t *testing.T) {
 	c := qt.New(t)
 	_, err := lifecycle.Cleaner{}.Clean(c.Context())
 	c.Assert(err, qt.ErrorIs, lifecycle.ErrMisconfigured)
-	_, err = lifecycle.Cleaner{}.Judge(lifecycle.Record{})
+	_, err = lifecycle.Cleaner{}.Decide(lifecycle.Record{})
 	c.Assert(err, qt.ErrorIs, lifecycle.ErrMisconfigured)
 	_, err = lifecycle.Cleaner{Store: new(memstore.Store)}.CleanOncePerBoot(c.Context(), nil)
 	c.Assert(err, qt.ErrorIs, lifecycle.ErrMisconfigured)
@@ -294,7 +294,7 @@ func TestCallbacksAndLog(t *testing.T) {
 	var seen []string
 	cleaner := newCleaner(w, store)
 	cleaner.OnStopped = func(s lifecycle.Stop) { seen = append(seen, s.Record.Name+" "+s.Cause.Reason) }
-	cleaner.OnProgress = func(p lifecycle.Progress) { seen = append(seen, fmt.Sprint(p)) }
+	cleaner.OnProgress = func(examined, stopped int) { seen = append(seen, fmt.Sprint(examined, stopped)) }
 	cleaner.Logger = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{
 		Level: slog.LevelDebug,
 		ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
@@ -306,7 +306,7 @@ func TestCallbacksAndLog(t *testing.T) {
 	}))
 	_, err := cleaner.Clean(c.Context())
 	c.Assert(err, qt.ErrorMatches, `lifecycle: stop record "odd": odd`)
-	c.Assert(seen, qt.DeepEquals, []string{"gone exit:died", "{5 1}"})
+	c.Assert(seen, qt.DeepEquals, []string{"gone exit:died", "5 1"})
 	c.Assert(log.String(), qt.Equals, `level=INFO msg=stopped record=gone incarnation=gone-1 reason=exit:died verdict="dead: no process has its PID" dry_run=false
 level=DEBUG msg=kept record=hidden incarnation=hidden-1 reason=unreadable verdict="unknown: the evidence could not be read (permission denied by the test)" dry_run=false
 `)
@@ -326,12 +326,12 @@ func TestProgressOfALongPass(t *testing.T) {
 	for i := range store.yields {
 		store.yields[i].record = dead
 	}
-	var seen []lifecycle.Progress
+	var seen [][2]int
 	cleaner := newCleaner(w, store)
-	cleaner.OnProgress = func(p lifecycle.Progress) { seen = append(seen, p) }
+	cleaner.OnProgress = func(examined, stopped int) { seen = append(seen, [2]int{examined, stopped}) }
 	report, err := cleaner.Clean(c.Context())
 	c.Assert(err, qt.IsNil)
-	c.Assert(seen, qt.DeepEquals, []lifecycle.Progress{{1000, 1000}, {2000, 2000}, {2500, 2500}})
+	c.Assert(seen, qt.DeepEquals, [][2]int{{1000, 1000}, {2000, 2000}, {2500, 2500}})
 	c.Assert(report.Stopped, qt.Equals, 2500)
 	c.Assert(report.Stops, qt.HasLen, 1000)
 }

@@ -42,7 +42,7 @@ func TestWithoutConcurrencyAllHappensInTheCallersGoroutine(t *testing.T) {
 		cleaner := lifecycle.Cleaner{Store: store, Clock: w, Concurrency: concurrency}
 		cleaner.Liveness = livenessFunc(func(id liveness.Identity) liveness.Verdict { here(); return w.Check(id) })
 		cleaner.OnStopped = func(lifecycle.Stop) { here() }
-		cleaner.OnProgress = func(lifecycle.Progress) { here() }
+		cleaner.OnProgress = func(int, int) { here() }
 		_, err := cleaner.Clean(c.Context())
 		c.Assert(err, qt.IsNil)
 		c.Assert(calls, qt.Equals, 7)

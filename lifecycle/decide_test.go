@@ -111,16 +111,16 @@ var decisions = []struct {
 	{"a process of another namespace, heartbeat of an earlier boot", []edit{alive, restartContainer, beatBeforeBoot}, lifecycle.Cleaner{StaleAfter: limit}, "stop stale"},
 	{"a process of another namespace, heartbeat of another view", []edit{alive, restartContainer, beatGiven, after(year)}, lifecycle.Cleaner{StaleAfter: limit}, "keep other_namespace"},
 
-	{"no process, no limit", []edit{after(year)}, lifecycle.Cleaner{LaunchTimeout: 1, InactiveAfter: 1}, "keep no_process"},
-	{"no process, no limit, earlier boot", []edit{reboot}, lifecycle.Cleaner{}, "keep no_process"},
+	{"no process, no limit", []edit{after(year)}, lifecycle.Cleaner{LaunchTimeout: 1, InactiveAfter: 1}, "keep untracked"},
+	{"no process, no limit, earlier boot", []edit{reboot}, lifecycle.Cleaner{}, "keep untracked"},
 	{"no process, at the limit", []edit{after(limit)}, lifecycle.Cleaner{StaleAfter: limit}, "keep heartbeat"},
 	{"no process, over the limit", []edit{after(limit + 1)}, lifecycle.Cleaner{StaleAfter: limit}, "stop stale"},
 	{"no process, earlier boot", []edit{reboot}, lifecycle.Cleaner{StaleAfter: year}, "stop stale"},
-	{"no process, another machine", []edit{beatElsewhere, reboot, after(year)}, lifecycle.Cleaner{StaleAfter: limit}, "keep no_process"},
-	{"no process, heartbeat of another view", []edit{beatGiven, after(limit)}, lifecycle.Cleaner{StaleAfter: limit}, "keep no_process"},
-	{"no process, old heartbeat of another view", []edit{beatGiven, after(year)}, lifecycle.Cleaner{StaleAfter: limit}, "keep no_process"},
+	{"no process, another machine", []edit{beatElsewhere, reboot, after(year)}, lifecycle.Cleaner{StaleAfter: limit}, "keep untracked"},
+	{"no process, heartbeat of another view", []edit{beatGiven, after(limit)}, lifecycle.Cleaner{StaleAfter: limit}, "keep untracked"},
+	{"no process, old heartbeat of another view", []edit{beatGiven, after(year)}, lifecycle.Cleaner{StaleAfter: limit}, "keep untracked"},
 	{"no process, heartbeat of another view, awake time went back", []edit{beatGiven, beatInTheFuture}, lifecycle.Cleaner{StaleAfter: year}, "stop stale"},
-	{"no process, no heartbeat", []edit{noBeat, after(year)}, lifecycle.Cleaner{StaleAfter: limit}, "keep no_process"},
+	{"no process, no heartbeat", []edit{noBeat, after(year)}, lifecycle.Cleaner{StaleAfter: limit}, "keep untracked"},
 	{"no process, awake time went back", []edit{beatInTheFuture, after(limit + 1)}, lifecycle.Cleaner{StaleAfter: year}, "stop stale"},
 
 	{"inactive, at the limit", []edit{inactive, after(limit)}, lifecycle.Cleaner{InactiveAfter: limit}, "keep at_rest"},
@@ -155,9 +155,9 @@ func TestDecisionTable(t *testing.T) {
 				}
 				cleaner := test.cleaner
 				cleaner.Store, cleaner.Liveness, cleaner.Clock = new(memstore.Store), w, w
-				got, err := cleaner.Judge(record)
+				got, err := cleaner.Decide(record)
 				c.Assert(err, qt.IsNil)
-				c.Assert(got.Action.String()+" "+got.Reason, qt.Equals, test.want, qt.Commentf("wall clock off by %v", wall))
+				c.Assert(got.Verb()+" "+got.Reason, qt.Equals, test.want, qt.Commentf("wall clock off by %v", wall))
 			}
 		})
 	}
@@ -175,7 +175,7 @@ func TestEveryDeadVerdictStops(t *testing.T) {
 		verdict := liveness.Verdict{State: liveness.Dead, Reason: reason}
 		got, err := judgeBy(verdict, lifecycle.Cleaner{})
 		c.Assert(err, qt.IsNil)
-		c.Assert(got, qt.Equals, lifecycle.Decision{Action: lifecycle.Stopping, Reason: want, Verdict: verdict})
+		c.Assert(got, qt.Equals, lifecycle.Decision{Stop: true, Reason: want, Verdict: verdict})
 	}
 }
 
@@ -186,7 +186,7 @@ func TestNoUnknownVerdictStopsWithoutStaleAfter(t *testing.T) {
 		verdict := liveness.Verdict{Reason: reason}
 		got, err := judgeBy(verdict, lifecycle.Cleaner{LaunchTimeout: 1, InactiveAfter: 1})
 		c.Assert(err, qt.IsNil)
-		c.Assert(got, qt.Equals, lifecycle.Decision{Action: lifecycle.Keep, Reason: reason.String(), Verdict: verdict})
+		c.Assert(got, qt.Equals, lifecycle.Decision{Reason: reason.String(), Verdict: verdict})
 	}
 }
 
@@ -196,13 +196,12 @@ func judgeBy(verdict liveness.Verdict, cleaner lifecycle.Cleaner) (lifecycle.Dec
 	record := tracking(w, "a", w.Start())
 	w.Advance(year)
 	cleaner.Store, cleaner.Liveness, cleaner.Clock = new(memstore.Store), always(verdict), w
-	return cleaner.Judge(record)
+	return cleaner.Decide(record)
 }
 
-func TestActionString(t *testing.T) {
+func TestOutcomeString(t *testing.T) {
 	t.Parallel()
 	c := qt.New(t)
-	c.Assert(lifecycle.Action(9).String(), qt.Equals, "invalid(9)")
 	c.Assert(lifecycle.Outcome(0).String(), qt.Equals, "invalid(0)")
 	c.Assert(lifecycle.Stopped.String(), qt.Equals, "stopped")
 	c.Assert(lifecycle.AlreadyStopped.String(), qt.Equals, "already stopped")

@@ -149,9 +149,9 @@ func (s situation) judge(c *qt.C) string {
 	if s.limits {
 		cleaner.LaunchTimeout, cleaner.StaleAfter, cleaner.InactiveAfter = time.Hour, time.Hour, time.Hour
 	}
-	decision, err := cleaner.Judge(record)
+	decision, err := cleaner.Decide(record)
 	c.Assert(err, qt.IsNil)
-	return decision.Action.String() + ": " + decision.Reason
+	return decision.Verb() + ": " + decision.Reason
 }
 
 func TestDecisionsAreAsTheTreeOfTheDocsSays(t *testing.T) {

@@ -19,14 +19,18 @@ var (
 	// all others too.
 	ErrUnavailable = errors.New("store is unavailable")
 
-	// ErrNotRegistered is returned by the registering methods of a store when
-	// it holds no record of that name and incarnation: it was stopped, or the
-	// name was registered again.
+	// ErrNotRegistered is returned by the methods of a [Registrar] that are
+	// about one record when there is none of that name, key or incarnation: it
+	// was stopped, or the name was registered again.
 	ErrNotRegistered = errors.New("not registered")
 
-	// ErrNameTaken is returned by a store that is asked to register a name
-	// which a record holds already. Stop that record first.
+	// ErrNameTaken is returned by [Registrar.Launch] for a name that a record
+	// has already. Stop that record first.
 	ErrNameTaken = errors.New("name is taken")
+
+	// ErrNoSnapshot is returned by [Registrar.Snapshot] when no record of that
+	// name was ever stopped.
+	ErrNoSnapshot = errors.New("no snapshot")
 
 	// ErrNotEnded is returned when a record was stopped, but its process could
 	// not be ended, see [Cleaner.Terminate]: it may live on without a record.

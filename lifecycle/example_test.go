@@ -97,12 +97,12 @@ func ExampleStore() {
 }
 
 // "Why is this record still here?" A Decision is a sentence.
-func ExampleCleaner_Judge() {
+func ExampleCleaner_Decide() {
 	machine := livenesstest.New()
 	cleaner := lifecycle.Cleaner{Store: new(memstore.Store), Liveness: machine, Clock: machine, StaleAfter: time.Hour}
 	record := lifecycle.Record{Name: "worker", Incarnation: "1", Identity: machine.Start(), Heartbeat: lifecycle.Beat(machine)}
 	why := func() {
-		decision, err := cleaner.Judge(record)
+		decision, err := cleaner.Decide(record)
 		if err != nil {
 			fmt.Println(err)
 			return

@@ -109,6 +109,9 @@ func (s *scripted) Stop(ctx context.Context, record lifecycle.Record, cause life
 	return s.onStop(ctx, record, cause)
 }
 
+// oneByOneStore hides what else a store can do.
+type oneByOneStore struct{ lifecycle.Store }
+
 // intercepted is a memstore in which something happens just before a Stop.
 type intercepted struct {
 	*memstore.Store
@@ -118,6 +121,16 @@ type intercepted struct {
 func (s *intercepted) Stop(ctx context.Context, record lifecycle.Record, cause lifecycle.Cause) (lifecycle.Outcome, error) {
 	s.before(record)
 	return s.Store.Stop(ctx, record, cause)
+}
+
+func (s *intercepted) StopBatch(ctx context.Context, stops []lifecycle.Stop) (int, error) {
+	for i := range stops {
+		s.before(stops[i].Record)
+		if _, err := s.Store.StopBatch(ctx, stops[i:i+1]); err != nil {
+			return i, err
+		}
+	}
+	return len(stops), nil
 }
 
 // always is a Liveness that gives one answer.

@@ -26,7 +26,7 @@ import (
 // which the listing ends, since its process would look like an orphan.
 func (c Cleaner) Orphans(ctx context.Context) iter.Seq2[liveness.MarkedProcess, error] {
 	return func(yield func(liveness.MarkedProcess, error) bool) {
-		j, err := c.judge()
+		d, err := c.decider()
 		if err != nil {
 			yield(liveness.MarkedProcess{}, err)
 			return
@@ -38,7 +38,7 @@ func (c Cleaner) Orphans(ctx context.Context) iter.Seq2[liveness.MarkedProcess, 
 			err     error
 		}
 		var all []listed
-		for process, err := range liveness.Marked(ctx, j.Liveness) {
+		for process, err := range liveness.Marked(ctx, d.Liveness) {
 			all = append(all, listed{process, err})
 		}
 		recorded, err := c.markers(ctx)

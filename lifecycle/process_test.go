@@ -43,7 +43,9 @@ func TestWatcherStopsWhatDies(t *testing.T) {
 	second, _ := running(c, store, "second")
 	running(c, store, "lives")
 	reports := make(chan lifecycle.Report, 10)
-	watcher := &lifecycle.Watcher{
+	notify := make(chan struct{}, 1)
+	watcher := lifecycle.Watcher{
+		Notify:   notify,
 		Cleaner:  lifecycle.Cleaner{Store: store},
 		Poll:     10 * time.Millisecond, // where it cannot wait for processes
 		OnReport: func(report lifecycle.Report, err error) { c.Check(err, qt.IsNil); reports <- report },
@@ -69,7 +71,7 @@ func TestWatcherStopsWhatDies(t *testing.T) {
 	first.Kill()
 	stops("first")
 	third, _ := running(c, store, "third")
-	watcher.Notify()
+	notify <- struct{}{}
 	third.Kill()
 	stops("third")
 	c.Check(names(c, store), qt.DeepEquals, []string{"lives"})
@@ -83,7 +85,7 @@ func TestStopEndsTheProcess(t *testing.T) {
 	store := new(memstore.Store)
 	child, record := running(c, store, "web")
 	other, _ := running(c, store, "other")
-	cleaner := lifecycle.Cleaner{Store: store, Terminate: lifecycle.Termination{Grace: time.Minute}.End}
+	cleaner := lifecycle.Cleaner{Store: store, Terminate: &lifecycle.Termination{Grace: time.Minute}}
 	outcome, err := cleaner.Stop(t.Context(), record, lifecycle.Cause{By: "test", Reason: "asked"})
 	if errors.Is(err, errors.ErrUnsupported) {
 		proctest.Skip(c, "processes cannot be opened on this system")

@@ -63,16 +63,6 @@ func (r Record) Validate() error {
 	return nil
 }
 
-// ValidateKey returns an error that matches [ErrInvalidRecord] if a store should
-// refuse to bind the key: one that is no UTF-8 would come back from a snapshot
-// as another one.
-func ValidateKey(key string) error {
-	if !utf8.ValidString(key) {
-		return fmt.Errorf("%w: key %q is not UTF-8", ErrInvalidRecord, key)
-	}
-	return nil
-}
-
 // validate is what judging needs.
 func (r Record) validate() error {
 	switch {

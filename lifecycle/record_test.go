@@ -53,10 +53,10 @@ func TestInvalidRecordsAreRefused(t *testing.T) {
 			if !test.judge {
 				return
 			}
-			got, err := newCleaner(w, new(memstore.Store)).Judge(record)
+			got, err := newCleaner(w, new(memstore.Store)).Decide(record)
 			c.Assert(err, qt.ErrorIs, test.want)
 			c.Assert(err, qt.ErrorMatches, `lifecycle: judge record: .*`)
-			c.Assert(got.Action, qt.Equals, lifecycle.Keep)
+			c.Assert(got.Stop, qt.IsFalse)
 		})
 	}
 }
@@ -68,8 +68,8 @@ func TestInvalidPIDsOfTheRunningSystem(t *testing.T) {
 	cleaner := lifecycle.Cleaner{Store: new(memstore.Store)}
 	for _, pid := range []int{-1, math.MinInt} {
 		record := lifecycle.Record{Name: "a", Incarnation: "1", Identity: liveness.Identity{PID: pid}}
-		got, err := cleaner.Judge(record)
-		c.Assert(got.Action, qt.Equals, lifecycle.Keep)
+		got, err := cleaner.Decide(record)
+		c.Assert(got.Stop, qt.IsFalse)
 		if !errors.Is(got.Verdict.Err, errors.ErrUnsupported) {
 			c.Assert(err, qt.ErrorIs, liveness.ErrInvalid)
 		}
@@ -155,9 +155,9 @@ func TestNothingIsStaleByAClockThatCannotBeRead(t *testing.T) {
 		for _, phase := range []lifecycle.Phase{lifecycle.Running, lifecycle.Launching, lifecycle.Inactive} {
 			record := newRecord(w, "a")
 			record.Phase = phase
-			got, err := cleaner.Judge(record)
+			got, err := cleaner.Decide(record)
 			c.Assert(err, qt.IsNil)
-			c.Assert(got.Action, qt.Equals, lifecycle.Keep)
+			c.Assert(got.Stop, qt.IsFalse)
 		}
 	}
 }

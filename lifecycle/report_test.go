@@ -32,12 +32,12 @@ func TestReportString(t *testing.T) {
 	}
 }
 
-func TestNewEventSaysWhoWhyAndWhat(t *testing.T) {
+func TestEventSaysWhoWhyAndWhat(t *testing.T) {
 	t.Parallel()
 	c := qt.New(t)
 	snapshot := lifecycle.Snapshot{Record: lifecycle.Record{Name: "a", Incarnation: "1"}, Bindings: []string{"k"}}
 	before := time.Now()
-	got := lifecycle.NewEvent(snapshot, lifecycle.Cause{By: "system", Reason: "exit:zombie", Verdict: liveness.Verdict{State: liveness.Dead, Reason: liveness.Zombie}})
+	got := lifecycle.Cause{By: "system", Reason: "exit:zombie", Verdict: liveness.Verdict{State: liveness.Dead, Reason: liveness.Zombie}}.Event(snapshot)
 	c.Assert(got.At.Before(before.Add(-time.Second)), qt.IsFalse)
 	c.Assert(got.At.Location(), qt.Equals, time.UTC)
 	c.Assert(got.Seq, qt.Equals, int64(0))
@@ -46,7 +46,7 @@ func TestNewEventSaysWhoWhyAndWhat(t *testing.T) {
 	c.Assert(got.Verdict, qt.Equals, "dead: it has exited and waits to be reaped")
 	c.Assert(got.Snapshot.Bindings, qt.DeepEquals, []string{"k"})
 
-	c.Assert(lifecycle.NewEvent(snapshot, lifecycle.Cause{By: "user"}).Verdict, qt.Equals, "")
+	c.Assert(lifecycle.Cause{By: "user"}.Event(snapshot).Verdict, qt.Equals, "")
 }
 
 func TestACloneOfASnapshotSharesNothing(t *testing.T) {

@@ -74,6 +74,14 @@ func (o Outcome) String() string {
 	}
 }
 
+// check returns an error for what is no outcome.
+func (o Outcome) check() error {
+	if o != Stopped && o != AlreadyStopped {
+		return fmt.Errorf("the store returned neither an outcome nor an error: %v", o)
+	}
+	return nil
+}
+
 // Cause says who stops a record and why.
 type Cause struct {
 	// By is who: BySystem for the Cleaner.
@@ -104,55 +112,67 @@ func (c Cause) Holds(read, stored Record) bool {
 	return stored.SameState(read)
 }
 
+// ForDescendant is the cause for which a descendant of the record is stopped along
+// with it.
+func (c Cause) ForDescendant() Cause { return Cause{By: c.By, Reason: ReasonParentStopped} }
+
+// Event returns the event of a stop for this cause. The store adds Seq.
+func (c Cause) Event(snapshot Snapshot) Event {
+	event := Event{
+		At: time.Now().UTC(), Name: snapshot.Name, Incarnation: snapshot.Incarnation,
+		Action: "stopped", By: c.By, Reason: c.Reason, Snapshot: snapshot,
+	}
+	if c.Verdict != (liveness.Verdict{}) {
+		event.Verdict = c.Verdict.String()
+	}
+	return event
+}
+
 // BySystem is the By of everything that a [Cleaner] stops.
 const BySystem = "system"
 
-// The reasons for which a [Cleaner] stops a record.
-const (
-	ReasonReboot        = "exit:reboot"     // its boot is over, or its PID namespace (a container)
-	ReasonDied          = "exit:died"       // nobody has the PID
-	ReasonPIDReused     = "exit:pid_reused" // another process or a thread has the PID
-	ReasonZombie        = "exit:zombie"     // it has exited and was not waited for
-	ReasonLaunchFailed  = "launch_failed"   // it never came up
-	ReasonStale         = "stale"           // its heartbeat is too old
-	ReasonInactive      = "inactive"        // it has been inactive for too long
-	ReasonParentStopped = "parent_stopped"  // its parent was stopped
-)
-
-// Stop is a record together with the cause for which it is or was stopped.
+// Stop is a record together with the cause for which it is or was stopped, and
+// with what came of it.
 type Stop struct {
 	Record Record
 	Cause  Cause
+	// Outcome is zero where the record was not to be stopped yet, or only in a
+	// dry run.
+	Outcome Outcome
+	// Descendants were stopped along with the record, where the store tells of
+	// them.
+	Descendants []Record
 }
 
 // BatchStopper is an ability that a [Store] may have besides: to stop many
-// records for less than one by one. The Cleaner uses it where it is.
+// records at once, and to tell what it stopped along with each. Without it the
+// Cleaner stops records one by one, and leaves the processes of descendants
+// alone, see [Cleaner.Terminate].
+//
+// A type that wraps a store and has a Stop of its own needs a StopBatch of its own
+// too.
 type BatchStopper interface {
 	// StopBatch does what Stop does for each in order, in as many steps as it
-	// likes. It returns the outcomes of the records that it came to; if these
+	// likes, and sets the Outcome and the Descendants of each. The descendants
+	// belong to the caller. It returns how many of the stops it came to; if these
 	// are not all, the error is that of the next one, with which nothing
 	// happened.
-	StopBatch(ctx context.Context, stops []Stop) ([]Outcome, error)
+	StopBatch(ctx context.Context, stops []Stop) (n int, err error)
 }
 
-// TreeStopper is an ability that a [Store] may have besides: to tell what it
-// stopped along with a record. The Cleaner uses it where it is to end the
-// processes of what it stops, see [Cleaner.Terminate]: without it, those of
-// descendants are left alone.
-type TreeStopper interface {
-	// StopTree does what Stop does, and returns the descendants that it has
-	// stopped. They belong to the caller.
-	StopTree(ctx context.Context, record Record, cause Cause) ([]Record, Outcome, error)
-}
-
-// Registry is an ability that a [Store] may have besides: to tell for little
-// whether there is something new. A [Watcher] asks it before it reads all
-// records.
-type Registry interface {
-	// Registrations returns a number that is another one whenever a record was
-	// registered or its phase or process changed since it was read last, by
-	// whatever process. A heartbeat or a stop need not change it.
-	Registrations(ctx context.Context) (int64, error)
+// stopOne stops one record, and sets Outcome and Descendants.
+func stopOne(ctx context.Context, store Store, stop *Stop) (err error) {
+	batch, ok := store.(BatchStopper)
+	if !ok {
+		stop.Outcome, err = store.Stop(ctx, stop.Record, stop.Cause)
+		return err
+	}
+	one := []Stop{*stop}
+	n, err := batch.StopBatch(ctx, one)
+	if n == 1 {
+		*stop, err = one[0], nil
+	}
+	return err
 }
 
 // Event is the log's entry of one stop, in the form in which the stores of
@@ -165,7 +185,7 @@ type Event struct {
 	// Name and Incarnation are those of the record.
 	Name        string `json:"name"`
 	Incarnation string `json:"incarnation"`
-	// Action is [ActionStopped].
+	// Action is "stopped".
 	Action string `json:"action"`
 	// By and Reason are those of the [Cause].
 	By     string `json:"by"`
@@ -175,21 +195,6 @@ type Event struct {
 	Verdict string `json:"verdict,omitempty"`
 	// Snapshot is what a host resumes from.
 	Snapshot Snapshot `json:"snapshot"`
-}
-
-// ActionStopped is the Action of a stop's [Event].
-const ActionStopped = "stopped"
-
-// NewEvent returns the event of a stop. The store adds Seq.
-func NewEvent(snapshot Snapshot, cause Cause) Event {
-	event := Event{
-		At: time.Now().UTC(), Name: snapshot.Name, Incarnation: snapshot.Incarnation,
-		Action: ActionStopped, By: cause.By, Reason: cause.Reason, Snapshot: snapshot,
-	}
-	if cause.Verdict != (liveness.Verdict{}) {
-		event.Verdict = cause.Verdict.String()
-	}
-	return event
 }
 
 // Snapshot is a record as it was when it was stopped: what a host needs to

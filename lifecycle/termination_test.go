@@ -59,7 +59,7 @@ func TestProcessesOfWhatIsStoppedAreEnded(t *testing.T) {
 	w := livenesstest.New()
 	store, ended := family(c, w), &terminated{}
 	cleaner := newCleaner(w, store)
-	cleaner.StaleAfter, cleaner.Terminate = time.Hour, ended.end
+	cleaner.StaleAfter, cleaner.Terminate = time.Hour, &lifecycle.Termination{End: ended.end}
 	report, err := cleaner.Clean(c.Context())
 	c.Assert(err, qt.IsNil)
 	c.Check(report.Stopped, qt.Equals, 2)
@@ -75,7 +75,7 @@ func TestProcessThatCannotBeEndedIsAnErrorAndStaysStopped(t *testing.T) {
 	failed := errors.New("failed")
 	store, ended := family(c, w), &terminated{err: failed}
 	cleaner := newCleaner(w, store)
-	cleaner.StaleAfter, cleaner.Terminate = time.Hour, ended.end
+	cleaner.StaleAfter, cleaner.Terminate = time.Hour, &lifecycle.Termination{End: ended.end}
 	report, err := cleaner.Clean(c.Context())
 	c.Check(err, qt.ErrorIs, lifecycle.ErrNotEnded)
 	c.Check(err, qt.ErrorIs, failed)
@@ -92,7 +92,7 @@ func TestDryRunEndsNothing(t *testing.T) {
 	w := livenesstest.New()
 	store, ended := family(c, w), &terminated{}
 	cleaner := newCleaner(w, store)
-	cleaner.StaleAfter, cleaner.Terminate, cleaner.DryRun = time.Hour, ended.end, true
+	cleaner.StaleAfter, cleaner.Terminate, cleaner.DryRun = time.Hour, &lifecycle.Termination{End: ended.end}, true
 	_, err := cleaner.Clean(c.Context())
 	c.Assert(err, qt.IsNil)
 	c.Check(ended.sorted(), qt.HasLen, 0)
@@ -107,7 +107,7 @@ func TestWhoDidNotStopItDoesNotEndIt(t *testing.T) {
 	record := tracking(w, "web", w.Start())
 	put(c, store, record)
 	cleaner := newCleaner(w, store)
-	cleaner.Terminate = ended.end
+	cleaner.Terminate = &lifecycle.Termination{End: ended.end}
 	earlier := record
 	earlier.Incarnation = "earlier"
 	outcome, err := cleaner.Stop(c.Context(), earlier, lifecycle.Cause{By: "user", Reason: "asked"})
@@ -131,7 +131,7 @@ func TestHostStopsARecordByTheSamePath(t *testing.T) {
 	store, ended := family(c, w), &terminated{}
 	var seen []string
 	cleaner := newCleaner(w, store)
-	cleaner.Terminate = ended.end
+	cleaner.Terminate = &lifecycle.Termination{End: ended.end}
 	cleaner.OnStopped = func(stop lifecycle.Stop) { seen = append(seen, stop.Record.Name+" "+stop.Cause.Reason) }
 	records, err := store.Records(c.Context())
 	c.Assert(err, qt.IsNil)
@@ -153,7 +153,10 @@ func TestHostStopsARecordByTheSamePath(t *testing.T) {
 }
 
 // opener opens nobody.
-type opener struct{ err error }
+type opener struct {
+	liveness.Liveness
+	err error
+}
 
 func (o opener) Open(liveness.Identity) (*liveness.Process, error) { return nil, o.err }
 
@@ -170,14 +173,16 @@ func TestTerminationLeavesWhomItDoesNotKnow(t *testing.T) {
 		{"a stranger has its PID", liveness.Verdict{State: liveness.Dead, Reason: liveness.PIDReused}, nil},
 		{"not known", liveness.Verdict{}, liveness.ErrUndecided},
 	} {
-		err := lifecycle.Termination{Liveness: opener{&liveness.VerdictError{Verdict: test.verdict}}}.End(c.Context(), record)
+		cleaner := lifecycle.Cleaner{Liveness: opener{always{}, &liveness.VerdictError{Verdict: test.verdict}}, Terminate: new(lifecycle.Termination)}
+		err := cleaner.EndProcess(c.Context(), record)
 		if test.want == nil {
 			c.Check(err, qt.IsNil, qt.Commentf(test.name))
 		} else {
 			c.Check(err, qt.ErrorIs, test.want, qt.Commentf(test.name))
 		}
 	}
-	c.Check(lifecycle.Termination{}.End(c.Context(), lifecycle.Record{}), qt.IsNil, qt.Commentf("no process is recorded"))
+	cleaner := lifecycle.Cleaner{Terminate: new(lifecycle.Termination)}
+	c.Check(cleaner.EndProcess(c.Context(), lifecycle.Record{}), qt.IsNil, qt.Commentf("no process is recorded"))
 }
 
 // undying is a process that a signal does not end, as one that waits for a disk.

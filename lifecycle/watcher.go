@@ -14,19 +14,34 @@ import (
 // Watcher stops records within moments of their process's death, for a host that
 // goes on running. It makes passes of its Cleaner, and between two passes waits
 // for the processes that the last one found alive. Cleaner.Store is required; the
-// zero value of every other field is usable.
+// zero value of every other field is usable. A Watcher is not changed by its
+// methods.
 //
 // Nothing is lost with a Watcher that dies: the next pass, of whatever program,
 // finds what it would have found. Several may watch one store.
 type Watcher struct {
-	// Cleaner judges and stops. Its DryRun is not for a Watcher. Its Terminate is
-	// called beside the watching, so that a grace holds up nothing; the ctx it is
-	// given is that of Run, which waits for it.
+	// Cleaner judges and stops. Its DryRun is not for a Watcher. Processes are
+	// ended beside the watching, so that a grace holds up nothing; the ctx for that
+	// is the one of Run, which waits for it.
 	Cleaner Cleaner
 
+	// Notify says, each time that something is received from it, that the store
+	// has a new record or that one has become Running. Its process is then watched
+	// at once, rather than after Poll. Give the channel a buffer of one, and send
+	// without waiting:
+	//
+	//	select {
+	//	case notify <- struct{}{}:
+	//	default: // it will look anyhow
+	//	}
+	//
+	// Nil is never.
+	Notify <-chan struct{}
+
 	// Poll is how often the store is looked at for new records; zero is a
-	// second. A store that is a [Registry] is only read when it has some;
-	// another one is read, and all its records are judged, each time.
+	// second. A store that has the method Registrations of a [Registrar] is
+	// only read when it has some; another one is read, and all its records are
+	// judged, each time.
 	//
 	// A living process that cannot be waited for is judged as often: on a
 	// system on which none can, see [liveness.NewWatch], or when there are not
@@ -45,9 +60,6 @@ type Watcher struct {
 	// stopped or failed, in the goroutine that calls Run. Nil ignores it. A pass
 	// that stopped nothing before Run ended is not reported.
 	OnReport func(Report, error)
-
-	once sync.Once
-	wake chan struct{} // of capacity 1
 }
 
 const (
@@ -58,48 +70,36 @@ const (
 	deathsAtOnce = 256
 )
 
-// Notify says that the store has a new record, or that one has become Running. It
-// is then watched at once, rather than after Poll. It does not wait, and may be
-// called before Run.
-func (w *Watcher) Notify() {
-	select {
-	case w.notified() <- struct{}{}:
-	default:
-	}
-}
-
-func (w *Watcher) notified() chan struct{} {
-	w.once.Do(func() { w.wake = make(chan struct{}, 1) })
-	return w.wake
-}
-
 // Run watches until ctx is done, and then returns an error that wraps that of
 // ctx. Errors of passes and of single records go to OnReport, and to no log; Run
 // goes on. It returns early with an error that matches [ErrMisconfigured] when
 // the Cleaner cannot be used, or when no Liveness can be made. Call it once at a
 // time.
-func (w *Watcher) Run(ctx context.Context) error {
+func (w Watcher) Run(ctx context.Context) error {
 	if w.Cleaner.DryRun {
 		return fmt.Errorf("lifecycle: %w: Watcher with a Cleaner that is a DryRun", ErrMisconfigured)
 	}
-	j, err := w.Cleaner.judge() // with one Liveness for all passes
+	d, err := w.Cleaner.decider() // with one Liveness for all passes
 	if err != nil {
 		return err
 	}
-	watch, err := liveness.NewWatch(j.Liveness)
+	watch, err := liveness.NewWatch(d.Liveness)
 	if err != nil {
 		watch = nil // all is polled
 	}
-	r := &watching{Watcher: w, cleaner: j.Cleaner, watch: watch, records: map[string][]Record{}, notEnded: make(chan error)}
+	r := &watching{
+		Watcher: w, cleaner: d.Cleaner, watch: watch, records: map[string][]Record{},
+		again: make(chan struct{}, 1), notEnded: make(chan error),
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	var waiting sync.WaitGroup
 	defer waiting.Wait()
 	defer cancel()
-	if terminate := w.Cleaner.Terminate; terminate != nil {
+	if d.Terminate != nil {
 		// Beside the loop: a grace must not hold up other deaths.
-		r.cleaner.Terminate = func(_ context.Context, record Record) error {
+		r.cleaner.Terminate = &Termination{End: func(_ context.Context, record Record) error {
 			waiting.Go(func() {
-				if err := terminate(ctx, record); err != nil {
+				if err := d.EndProcess(ctx, record); err != nil {
 					select {
 					case r.notEnded <- notEnded(record, err):
 					case <-ctx.Done():
@@ -107,7 +107,7 @@ func (w *Watcher) Run(ctx context.Context) error {
 				}
 			})
 			return nil
-		}
+		}}
 	}
 	if watch != nil {
 		defer watch.Close() //nolint:errcheck // nothing is lost with it
@@ -119,10 +119,12 @@ func (w *Watcher) Run(ctx context.Context) error {
 
 // watching is one Run.
 type watching struct {
-	*Watcher
+	Watcher
 	cleaner Cleaner
 	watch   *liveness.Watch // nil where there is none
 	deaths  chan liveness.Identity
+	// again has something where there is to be a pass at once.
+	again chan struct{}
 	// notEnded are the errors of Terminate.
 	notEnded chan error
 	// records are those whose process is watched, by the text of its identity.
@@ -147,7 +149,7 @@ func (r *watching) wait(ctx context.Context) {
 		case err != nil: // the kernel does not let us wait: passes find the dead
 			select {
 			case <-time.After(or(r.Poll, defaultPoll)):
-				r.Notify()
+				r.passAgain()
 			case <-ctx.Done():
 				return
 			}
@@ -158,6 +160,14 @@ func (r *watching) wait(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
+	}
+}
+
+// passAgain has a pass made at once.
+func (r *watching) passAgain() {
+	select {
+	case r.again <- struct{}{}:
+	default:
 	}
 }
 
@@ -182,7 +192,13 @@ func (r *watching) run(ctx context.Context) error {
 			r.stop(ctx, r.dead(id))
 		case err := <-r.notEnded:
 			r.report(ctx, Report{NotEnded: 1}, err)
-		case <-r.notified():
+		case _, open := <-r.Notify:
+			if !open {
+				r.Notify = nil
+				continue
+			}
+			r.pass(ctx)
+		case <-r.again:
 			r.pass(ctx)
 		case <-every.C:
 			r.pass(ctx)
@@ -196,37 +212,42 @@ func (r *watching) run(ctx context.Context) error {
 
 // registered reports whether there may be something new in the store.
 func (r *watching) registered(ctx context.Context) bool {
-	registry, ok := r.cleaner.Store.(Registry)
+	store, ok := r.cleaner.Store.(registrations)
 	if !ok {
 		return true
 	}
-	n, err := registry.Registrations(ctx)
+	n, err := store.Registrations(ctx)
 	return err != nil || n != r.registrations
+}
+
+// registrations is the method of a Registrar that tells whether there is anything
+// new.
+type registrations interface {
+	Registrations(context.Context) (int64, error)
 }
 
 // pass judges all records, and watches the processes of those that live.
 func (r *watching) pass(ctx context.Context) {
-	if registry, ok := r.cleaner.Store.(Registry); ok {
+	if store, ok := r.cleaner.Store.(registrations); ok {
 		// Before the pass: what is registered meanwhile counts as new.
-		n, err := registry.Registrations(ctx)
+		n, err := store.Registrations(ctx)
 		if err == nil {
 			r.registrations = n
 		}
 	}
-	j, err := r.cleaner.judge()
+	d, err := r.cleaner.decider()
 	if err != nil {
 		r.report(ctx, Report{}, err)
 		return
 	}
 	r.alive, r.unwatched = map[string][]Record{}, false
-	p := newPass(ctx, j)
+	p := newPass(ctx, d)
 	defer p.end(nil)
 	p.alive = r.add
 	p.between = func() { r.stopDead(ctx) }
-	started := time.Now()
 	p.run()
 	ended := p.ctx.Err() != nil
-	report, err := p.finish(ctx, started)
+	report, err := p.finish()
 	switch {
 	case ended || report.Failed > 0:
 		r.unwatched = ended || p.unstopped || r.unwatched
@@ -322,23 +343,22 @@ func (r *watching) stopDead(ctx context.Context) {
 
 // stop judges the records, whose processes have died, and stops them.
 func (r *watching) stop(ctx context.Context, works []work) {
-	j, err := r.cleaner.judge()
+	d, err := r.cleaner.decider()
 	if err != nil {
 		r.unwatched = true
 		r.report(ctx, Report{}, err)
 		return
 	}
-	p := newPass(ctx, j)
+	p := newPass(ctx, d)
 	defer p.end(nil)
-	started := time.Now()
 	p.do(works)
 	switch {
 	case p.report.KeptBy[ReasonChanged] > 0:
-		r.Notify() // it has another process since it was read: a pass reads it again
+		r.passAgain() // it has another process since it was read: a pass reads it again
 	case p.report.Failed > 0 || p.report.Kept > 0 || p.ctx.Err() != nil:
 		r.unwatched = true
 	}
-	report, err := p.finish(ctx, started)
+	report, err := p.finish()
 	r.report(ctx, report, err)
 }
 

@@ -84,7 +84,7 @@ func TestManyRecordsAreWatched(t *testing.T) {
 	before := descriptors(c)
 	stops := make(chan time.Time, n)
 	ctx, cancel := context.WithCancel(t.Context())
-	watcher := &lifecycle.Watcher{
+	watcher := lifecycle.Watcher{
 		Cleaner: lifecycle.Cleaner{Store: store, OnStopped: func(lifecycle.Stop) { stops <- time.Now() }},
 		Poll:    time.Hour, // nothing is found by polling
 		Every:   time.Hour,

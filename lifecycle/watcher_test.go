@@ -19,7 +19,7 @@ import (
 )
 
 // watch runs a Watcher for the rest of a test with synthetic time.
-func watch(t *testing.T, watcher *lifecycle.Watcher) {
+func watch(t *testing.T, watcher lifecycle.Watcher) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
@@ -44,9 +44,6 @@ func (s *counted) Candidates(ctx context.Context) iter.Seq2[lifecycle.Record, er
 	return s.Store.Candidates(ctx)
 }
 
-// unregistered hides what else a memstore can do.
-type unregistered struct{ lifecycle.Store }
-
 // A scripted machine cannot be waited for, so these are about polling.
 
 func TestWatcherPollsWhatItCannotWaitFor(t *testing.T) {
@@ -55,7 +52,7 @@ func TestWatcherPollsWhatItCannotWaitFor(t *testing.T) {
 		w, store := livenesstest.New(), new(memstore.Store)
 		process := w.Start()
 		put(c, store, tracking(w, "a", process), newDead(w, "b"))
-		watch(t, &lifecycle.Watcher{Cleaner: newCleaner(w, store)})
+		watch(t, lifecycle.Watcher{Cleaner: newCleaner(w, store)})
 		c.Check(stopped(c, store), qt.DeepEquals, []string{"b exit:died"}, qt.Commentf("at once"))
 		w.Exit(process.PID)
 		time.Sleep(999 * time.Millisecond)
@@ -71,7 +68,8 @@ func TestWatcherReadsTheStoreWhenThereIsSomethingNew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := qt.New(t)
 		w, store := livenesstest.New(), &counted{Store: new(memstore.Store)}
-		watcher := &lifecycle.Watcher{Cleaner: newCleaner(w, store), Poll: time.Second, Every: time.Hour}
+		notify := make(chan struct{}, 1)
+		watcher := lifecycle.Watcher{Cleaner: newCleaner(w, store), Poll: time.Second, Every: time.Hour, Notify: notify}
 		watch(t, watcher)
 		c.Check(store.reads.Load(), qt.Equals, int64(1))
 		time.Sleep(100 * time.Second)
@@ -84,7 +82,7 @@ func TestWatcherReadsTheStoreWhenThereIsSomethingNew(t *testing.T) {
 		c.Check(store.reads.Load(), qt.Equals, int64(2))
 		c.Check(names(c, store.Store), qt.HasLen, 0)
 
-		watcher.Notify()
+		notify <- struct{}{}
 		synctest.Wait()
 		c.Check(store.reads.Load(), qt.Equals, int64(3), qt.Commentf("at once"))
 		time.Sleep(time.Hour)
@@ -97,7 +95,7 @@ func TestWatcherReadsAStoreThatCannotTellEachTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := qt.New(t)
 		w, store := livenesstest.New(), &counted{Store: new(memstore.Store)}
-		watch(t, &lifecycle.Watcher{Cleaner: newCleaner(w, unregistered{store}), Poll: time.Second})
+		watch(t, lifecycle.Watcher{Cleaner: newCleaner(w, oneByOneStore{store}), Poll: time.Second})
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
 		c.Check(store.reads.Load(), qt.Equals, int64(11))
@@ -111,7 +109,7 @@ func TestWatcherStopsTheStaleToo(t *testing.T) {
 		put(c, store, newRecord(w, "a"))
 		cleaner := newCleaner(w, store)
 		cleaner.StaleAfter = time.Hour
-		watch(t, &lifecycle.Watcher{Cleaner: cleaner, Every: time.Minute})
+		watch(t, lifecycle.Watcher{Cleaner: cleaner, Every: time.Minute})
 		w.Advance(2 * time.Hour)
 		time.Sleep(time.Minute)
 		synctest.Wait()
@@ -128,7 +126,7 @@ func TestWatcherTellsOfErrorsAndGoesOn(t *testing.T) {
 		failing := &intercepted{Store: store, before: func(lifecycle.Record) {}}
 		failed := errors.New("failed")
 		var told []string
-		watch(t, &lifecycle.Watcher{
+		watch(t, lifecycle.Watcher{
 			Cleaner: newCleaner(w, stopErr{failing, func() error {
 				if fails--; fails >= 0 {
 					return failed
@@ -158,7 +156,7 @@ func TestWatcherDoesNotReportItsOwnEnd(t *testing.T) {
 		cancel()
 		return 0, ctx.Err()
 	}
-	watcher := &lifecycle.Watcher{
+	watcher := lifecycle.Watcher{
 		Cleaner:  newCleaner(w, store),
 		OnReport: func(report lifecycle.Report, err error) { c.Errorf("reported %+v and %v", report, err) },
 	}
@@ -181,9 +179,9 @@ func (s stopErr) Stop(ctx context.Context, record lifecycle.Record, cause lifecy
 func TestMisconfiguredWatcherDoesNotRun(t *testing.T) {
 	t.Parallel()
 	c := qt.New(t)
-	c.Check((&lifecycle.Watcher{}).Run(t.Context()), qt.ErrorIs, lifecycle.ErrMisconfigured)
+	c.Check(lifecycle.Watcher{}.Run(t.Context()), qt.ErrorIs, lifecycle.ErrMisconfigured)
 	dry := lifecycle.Cleaner{Store: new(memstore.Store), DryRun: true}
-	c.Check((&lifecycle.Watcher{Cleaner: dry}).Run(t.Context()), qt.ErrorIs, lifecycle.ErrMisconfigured)
+	c.Check(lifecycle.Watcher{Cleaner: dry}.Run(t.Context()), qt.ErrorIs, lifecycle.ErrMisconfigured)
 }
 
 func TestManyDeathsAtOnceAreStoppedByBatches(t *testing.T) {

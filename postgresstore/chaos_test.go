@@ -19,6 +19,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/rollcall-go/rollcall/internal/pgserver"
+	"github.com/rollcall-go/rollcall/lifecycle"
 	"github.com/rollcall-go/rollcall/postgresstore"
 )
 
@@ -370,7 +371,7 @@ func (f *fleet) check() {
 	// beat was acknowledged. Server and machines have one clock here.
 	for incarnation, s := range states {
 		epoch, known := of[incarnation]
-		if !known || s.reason != postgresstore.ReasonHostLost {
+		if !known || s.reason != lifecycle.ReasonHostLost {
 			continue
 		}
 		// If that was later than the stop, this is negative. The server keeps

@@ -90,7 +90,7 @@ func TestADeadlockIsTriedAgain(t *testing.T) {
 	}
 	done := make(chan result, 1)
 	go func() {
-		outcomes, err := store.StopBatch(t.Context(), []lifecycle.Stop{{Record: a, Cause: cause}, {Record: b, Cause: cause}})
+		outcomes, err := stopBatch(t.Context(), store, []lifecycle.Stop{{Record: a, Cause: cause}, {Record: b, Cause: cause}})
 		done <- result{outcomes, err}
 	}()
 	c.Assert(waitForLock(t.Context(), d), qt.IsNil)

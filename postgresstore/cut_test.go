@@ -45,11 +45,12 @@ func TestACommitWhoseConnectionIsCutTakesPlaceOnce(t *testing.T) {
 			c.Assert(outcome, qt.Equals, lifecycle.AlreadyStopped)
 		}},
 		{"stop tree", func(c *qt.C, ctx context.Context, store *postgresstore.Store, _ *postgresstore.Lease) {
-			descendants, outcome, err := store.StopTree(ctx, lifecycle.Record{Name: "b", Incarnation: "of b"}, cause)
+			stops := []lifecycle.Stop{{Record: lifecycle.Record{Name: "b", Incarnation: "of b"}, Cause: cause}}
+			_, err := store.StopBatch(ctx, stops)
 			c.Assert(err, qt.IsNil)
-			c.Assert(outcome, qt.Equals, lifecycle.Stopped)
-			c.Assert(descendants, qt.HasLen, 1)
-			c.Assert(descendants[0].Incarnation, qt.Equals, "of child of b")
+			c.Assert(stops[0].Outcome, qt.Equals, lifecycle.Stopped)
+			c.Assert(stops[0].Descendants, qt.HasLen, 1)
+			c.Assert(stops[0].Descendants[0].Incarnation, qt.Equals, "of child of b")
 		}},
 		{"stop batch", func(c *qt.C, ctx context.Context, store *postgresstore.Store, _ *postgresstore.Lease) {
 			var stops []lifecycle.Stop
@@ -58,7 +59,7 @@ func TestACommitWhoseConnectionIsCutTakesPlaceOnce(t *testing.T) {
 			for _, name := range []string{"a", "nobody", "b", "a", child.Name} {
 				stops = append(stops, lifecycle.Stop{Record: lifecycle.Record{Name: name, Incarnation: "of " + name}, Cause: cause})
 			}
-			outcomes, err := store.StopBatch(ctx, stops)
+			outcomes, err := stopBatch(ctx, store, stops)
 			c.Assert(err, qt.IsNil)
 			c.Assert(outcomes, qt.DeepEquals, []lifecycle.Outcome{
 				lifecycle.Stopped, lifecycle.AlreadyStopped, lifecycle.Stopped, lifecycle.AlreadyStopped, lifecycle.AlreadyStopped,

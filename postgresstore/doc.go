@@ -28,7 +28,7 @@
 // A beat renews the lease for all records of the machine at once. All times are
 // those of the server's clock: what the clocks of the machines show decides
 // nothing. When a lease has run out, the machines that are left stop its records
-// with reason [ReasonHostLost], each once, in batches that they share.
+// with reason [lifecycle.ReasonHostLost], each once, in batches that they share.
 //
 // # Guarantees
 //
@@ -88,7 +88,7 @@
 // # Errors
 //
 // Errors match [ErrNewerSchema], [ErrForeignSchema], [ErrInvalidOptions],
-// [ErrNoSnapshot], [ErrOwner], [ErrFenced], [lifecycle.ErrInvalidRecord],
+// [lifecycle.ErrNoSnapshot], [ErrOwner], [ErrFenced], [lifecycle.ErrInvalidRecord],
 // [lifecycle.ErrNameTaken], [lifecycle.ErrNotRegistered], [lifecycle.ErrChanged],
 // or [lifecycle.ErrUnavailable] when others kept a lock, or the server was not to
 // be reached, for longer than BusyTimeout, or wrap the error of the driver or of

@@ -1,6 +1,7 @@
 package postgresstore_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -123,3 +124,14 @@ func dump(t testing.TB, db database) map[string]string {
 }
 
 func numbered(name string, i int) string { return fmt.Sprintf("%s-%04d", name, i) }
+
+// stopBatch stops records at once and returns the outcomes of those that the
+// store came to.
+func stopBatch(ctx context.Context, store lifecycle.BatchStopper, stops []lifecycle.Stop) ([]lifecycle.Outcome, error) {
+	n, err := store.StopBatch(ctx, stops)
+	outcomes := make([]lifecycle.Outcome, n)
+	for i := range outcomes {
+		outcomes[i] = stops[i].Outcome
+	}
+	return outcomes, err
+}

@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/rollcall-go/rollcall/internal/storekit"
 	"github.com/rollcall-go/rollcall/lifecycle"
 )
 
@@ -29,8 +30,8 @@ func (s *Store) Follow(ctx context.Context, after int64) iter.Seq2[lifecycle.Eve
 				yield(lifecycle.Event{}, fmt.Errorf("postgresstore: follow events: %w", err))
 				return
 			}
-			n := maxEvents
-			for n == maxEvents { // a full page is not the last
+			n := storekit.MaxEvents
+			for n == storekit.MaxEvents { // a full page is not the last
 				n = 0
 				for event, err := range s.page(ctx, after) {
 					if event.Seq == 0 {

@@ -22,9 +22,6 @@ var (
 	// and for a missing pool, and by [Store.Join] for a time to live below
 	// zero.
 	ErrInvalidOptions = errors.New("invalid options")
-	// ErrNoSnapshot is returned by [Store.Snapshot] when no record of that name
-	// was ever stopped.
-	ErrNoSnapshot = errors.New("no snapshot")
 	// ErrOwner is returned by [Store.Launch] for a record without an owner, or
 	// of another owner than that of the store, and by [Store.Join] of a store
 	// without one.
@@ -83,7 +80,7 @@ type Options struct {
 	OnStop func(ctx context.Context, tx pgx.Tx, event lifecycle.Event) error
 }
 
-// Store is a [lifecycle.Store] in PostgreSQL. It is safe for concurrent use. It
+// Store is a [lifecycle.Registrar] in PostgreSQL. It is safe for concurrent use. It
 // holds nothing that has to be closed; the pool stays the host's.
 type Store struct {
 	pool    *pgxpool.Pool
@@ -94,10 +91,8 @@ type Store struct {
 }
 
 var (
-	_ lifecycle.Store        = (*Store)(nil)
+	_ lifecycle.Registrar    = (*Store)(nil)
 	_ lifecycle.BatchStopper = (*Store)(nil)
-	_ lifecycle.TreeStopper  = (*Store)(nil)
-	_ lifecycle.Registry     = (*Store)(nil)
 	_ lifecycle.KV           = (*gate)(nil)
 )
 
@@ -108,3 +103,6 @@ const (
 	product            = "github.com/rollcall-go/rollcall/postgresstore"
 	schemaVersion      = 1
 )
+
+// Owner implements [lifecycle.Registrar].
+func (s *Store) Owner() string { return s.options.Owner }

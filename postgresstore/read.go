@@ -10,15 +10,12 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/rollcall-go/rollcall/internal/storekit"
 	"github.com/rollcall-go/rollcall/lifecycle"
 )
 
-// pageSize is how many records are read at a time, and maxEvents how many
-// events at most: between pages no connection is held.
-const (
-	pageSize  = 256
-	maxEvents = 1000
-)
+// pageSize is how many records are read at a time: between pages no connection is held.
+const pageSize = 256
 
 // Candidates implements [lifecycle.Store]: the records of [Options.Owner], or all
 // records of a store without one, oldest registration first. A row that cannot
@@ -84,38 +81,25 @@ func one(ctx context.Context, from querier, query string, args ...any) (row, err
 	return rows[0], nil
 }
 
-// Records returns the records of all machines, oldest registration first. Rows
-// that cannot be decoded are left out and named in the error, which comes with
-// the others.
+// Records implements [lifecycle.Registrar].
 func (s *Store) Records(ctx context.Context) ([]lifecycle.Record, error) {
-	var records []lifecycle.Record
-	var errs []error
-	for record, err := range s.records(ctx, "") {
-		if err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		records = append(records, record)
-	}
-	return records, errors.Join(errs...)
+	return storekit.Records(s.records(ctx, ""))
 }
 
-// Record returns the record of a name. The error matches
-// [lifecycle.ErrNotRegistered] when there is none.
+// Record implements [lifecycle.Registrar].
 func (s *Store) Record(ctx context.Context, name string) (lifecycle.Record, error) {
 	record, err := s.one(ctx, s.sql.find, name)
 	if err != nil {
-		return lifecycle.Record{}, fmt.Errorf("postgresstore: record %s: %w", quoteShort(name), err)
+		return lifecycle.Record{}, fmt.Errorf("postgresstore: record %s: %w", storekit.Quote(name), err)
 	}
 	return record, nil
 }
 
-// Bound returns the record that a key is bound to. The error matches
-// [lifecycle.ErrNotRegistered] when there is none.
+// Bound implements [lifecycle.Registrar].
 func (s *Store) Bound(ctx context.Context, key string) (lifecycle.Record, error) {
 	record, err := s.one(ctx, s.sql.boundTo, key)
 	if err != nil {
-		return lifecycle.Record{}, fmt.Errorf("postgresstore: record bound to %s: %w", quoteShort(key), err)
+		return lifecycle.Record{}, fmt.Errorf("postgresstore: record bound to %s: %w", storekit.Quote(key), err)
 	}
 	return record, nil
 }
@@ -135,14 +119,12 @@ func (s *Store) one(ctx context.Context, query, arg string) (record lifecycle.Re
 	return record, err
 }
 
-// Events returns the stopped events with a Seq above after, oldest first, at
-// most 1,000 of them: call again with the last Seq for more. An event that is
-// committed later has a higher Seq than all that were there before: nothing is
-// missed. [Store.Follow] waits for more.
+// Events implements [lifecycle.Registrar]. An event that is committed later has a
+// higher Seq than all that were there before: nothing is missed. [Store.Follow]
+// waits for more.
 //
-// An event whose snapshot cannot be decoded, such as one that a newer version
-// of this package wrote, has one with the name and the incarnation alone, and
-// is named in the error, which comes with all events.
+// An event whose snapshot cannot be decoded, such as one that a newer version of
+// this package wrote, has one with the name and the incarnation alone.
 func (s *Store) Events(ctx context.Context, after int64) ([]lifecycle.Event, error) {
 	var events []lifecycle.Event
 	var garbled []error
@@ -165,7 +147,7 @@ type readEvent struct {
 }
 
 func (s *Store) eventsAfter(ctx context.Context, from querier, after int64) ([]readEvent, error) {
-	rows, err := from.Query(ctx, s.sql.events, after, maxEvents)
+	rows, err := from.Query(ctx, s.sql.events, after, storekit.MaxEvents)
 	if err != nil {
 		return nil, err
 	}
@@ -186,19 +168,18 @@ func (s *Store) eventsAfter(ctx context.Context, from querier, after int64) ([]r
 	})
 }
 
-// Snapshot returns the snapshot of the newest stop of a name, for resuming it.
-// The error matches [ErrNoSnapshot] when that name was never stopped.
+// Snapshot implements [lifecycle.Registrar].
 func (s *Store) Snapshot(ctx context.Context, name string) (lifecycle.Snapshot, error) {
 	var snapshot lifecycle.Snapshot
 	err := s.read(ctx, func(ctx context.Context, conn *pgxpool.Conn) error {
 		if validateText(name) != nil {
-			return ErrNoSnapshot
+			return lifecycle.ErrNoSnapshot
 		}
 		var text string
 		var data *string
 		err := conn.QueryRow(ctx, s.sql.snapshot, name).Scan(&text, &data)
 		if errors.Is(err, pgx.ErrNoRows) {
-			return ErrNoSnapshot
+			return lifecycle.ErrNoSnapshot
 		}
 		if err == nil {
 			snapshot, err = decodeSnapshot(text, data)

@@ -111,7 +111,7 @@ func TestASnapshotIsThatOfTheNewestStop(t *testing.T) {
 	ctx := t.Context()
 	store, _ := open(t, postgresstore.Options{})
 	_, err := store.Snapshot(ctx, "worker")
-	c.Assert(err, qt.ErrorIs, postgresstore.ErrNoSnapshot)
+	c.Assert(err, qt.ErrorIs, lifecycle.ErrNoSnapshot)
 	c.Assert(err, qt.ErrorMatches, `postgresstore: snapshot of "worker": no snapshot`)
 	for _, data := range []string{`"z first"`, `"a second"`} {
 		// Incarnations that sort the other way round.

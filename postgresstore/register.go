@@ -5,35 +5,19 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
-	"time"
 
-	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/rollcall-go/rollcall/internal/storekit"
 	"github.com/rollcall-go/rollcall/lifecycle"
 	"github.com/rollcall-go/rollcall/liveness"
 )
 
-// Launch registers a record in phase Launching, before its process is started,
-// and returns it as stored: a new UUIDv7 where Incarnation was empty, the
-// present where CreatedAt was zero, a heartbeat of now. Keep what it returns:
-// its Name and Incarnation are what the other methods go by.
-//
-// The error matches [lifecycle.ErrNameTaken] when a record has the name ([Store.Record]
-// returns it, and [lifecycle.Cleaner.Judge] says what has become of it),
-// [ErrOwner] for a record that does not say whose it is or is not of this
-// machine, and [lifecycle.ErrInvalidRecord] for a record that cannot be stored,
-// or whose incarnation this name has had before.
+// Launch implements [lifecycle.Registrar]. The error matches [ErrOwner] for a
+// record without an owner, in a store without one, and for one of another owner.
 func (s *Store) Launch(ctx context.Context, record lifecycle.Record) (lifecycle.Record, error) {
-	if record.Incarnation == "" {
-		record.Incarnation = uuid.Must(uuid.NewV7()).String()
-	}
-	if record.CreatedAt.IsZero() {
-		record.CreatedAt = time.Now()
-	}
-	record.Phase, record.Identity, record.Heartbeat = lifecycle.Launching, liveness.Identity{}, lifecycle.Beat(s.options.Clock)
+	record, _ = storekit.Launching(record, s.options.Owner, s.options.Clock)
 	if err := s.put(ctx, record); err != nil {
 		return lifecycle.Record{}, fmt.Errorf("postgresstore: launch %q: %w", record.Name, err)
 	}
@@ -76,7 +60,7 @@ func (s *Store) put(ctx context.Context, record lifecycle.Record) error {
 		// incarnation.
 		used, err := s.used(ctx, tx, record)
 		if used {
-			err = fmt.Errorf("%w: incarnation %q was stopped before", lifecycle.ErrInvalidRecord, record.Incarnation)
+			err = storekit.StoppedBefore(record.Incarnation)
 		}
 		return err
 	}))
@@ -138,20 +122,12 @@ func (s *Store) lockLease(ctx context.Context, tx pgx.Tx, owner string) (epoch i
 	return epoch, err
 }
 
-// Activate puts a record into phase Running with the identity of its process,
-// and counts as a heartbeat. The zero Identity is right where no process is
-// tracked: heartbeats alone decide then.
-//
-// The error matches [lifecycle.ErrNotRegistered] when the record was stopped
-// or its name registered anew: the process it speaks of has no record.
+// Activate implements [lifecycle.Registrar].
 func (s *Store) Activate(ctx context.Context, record lifecycle.Record, identity liveness.Identity) error {
 	return s.setPhase(ctx, "activate", record, lifecycle.Running, identity)
 }
 
-// Deactivate puts a record into phase Inactive, without a process, and counts
-// as a heartbeat. Activate makes it run again.
-//
-// The error matches [lifecycle.ErrNotRegistered] as for Activate.
+// Deactivate implements [lifecycle.Registrar].
 func (s *Store) Deactivate(ctx context.Context, record lifecycle.Record) error {
 	return s.setPhase(ctx, "deactivate", record, lifecycle.Inactive, liveness.Identity{})
 }
@@ -166,7 +142,7 @@ func (s *Store) setPhase(ctx context.Context, verb string, record lifecycle.Reco
 		beat.Boot.String(), int64(beat.Awake), nanos(beat.Wall))
 }
 
-// Registrations implements [lifecycle.Registry], by a point read. It is about the
+// Registrations implements [lifecycle.Registrar], by a point read. It is about the
 // records of [Options.Owner], or of all machines for a store without one. What it
 // counts is committed one after the other for each machine.
 func (s *Store) Registrations(ctx context.Context) (n int64, err error) {
@@ -179,12 +155,9 @@ func (s *Store) Registrations(ctx context.Context) (n int64, err error) {
 	return n, nil
 }
 
-// Heartbeat notes a sign of life of one record. A crash of the server may undo
-// it if the host has turned synchronous_commit off. On a launching record it
-// restarts the time that this has to come up. It is for records that track no
+// Heartbeat implements [lifecycle.Registrar]. A crash of the server may undo it if
+// the host has turned synchronous_commit off. It is for records that track no
 // process: that the machine lives is said by its [Lease].
-//
-// The error matches [lifecycle.ErrNotRegistered] as for Activate.
 func (s *Store) Heartbeat(ctx context.Context, record lifecycle.Record) error {
 	beat := lifecycle.Beat(s.options.Clock)
 	err := validateText(record.Name + record.Incarnation)
@@ -212,25 +185,12 @@ func (s *Store) Heartbeat(ctx context.Context, record lifecycle.Record) error {
 	return nil
 }
 
-// Bind binds a key, such as the name of a session, to a record until it is
-// stopped or the key is bound to another. Snapshots list the keys; [Store.Bound]
-// finds the record.
-//
-// The error matches [lifecycle.ErrNotRegistered] as for Activate, and
-// [lifecycle.ErrInvalidRecord] for a key that cannot be stored.
+// Bind implements [lifecycle.Registrar].
 func (s *Store) Bind(ctx context.Context, record lifecycle.Record, key string) error {
 	if err := validateText(key); err != nil {
 		return fmt.Errorf("postgresstore: bind to %q: %w: key %w", record.Name, lifecycle.ErrInvalidRecord, err)
 	}
-	return s.update(ctx, "bind "+quoteShort(key)+" to", record, s.sql.bind, record.Name, record.Incarnation, key)
-}
-
-func quoteShort(s string) string {
-	const most = 80
-	if len(s) > most {
-		s = strings.ToValidUTF8(s[:most], "") + "…"
-	}
-	return fmt.Sprintf("%q", s)
+	return s.update(ctx, "bind "+storekit.Quote(key)+" to", record, s.sql.bind, record.Name, record.Incarnation, key)
 }
 
 // update runs one statement that must touch the row of the record. To do so

@@ -79,7 +79,7 @@ func (s *Store) insertEvents(ctx context.Context, tx pgx.Tx, call uuid.UUID, rem
 	for i, r := range removals {
 		record, garbled, _ := r.decode()
 		snapshot := lifecycle.Snapshot{Record: record, Bindings: bindings[r.seq], Garbled: garbled}
-		event := lifecycle.NewEvent(snapshot, r.cause)
+		event := r.cause.Event(snapshot)
 		text, raw, err := encodeSnapshot(snapshot)
 		if err != nil {
 			return nil, fmt.Errorf("snapshot of %q: %w", record.Name, err)

@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"github.com/rollcall-go/rollcall/internal/storekit"
 	"github.com/rollcall-go/rollcall/lifecycle"
 )
 
@@ -18,43 +19,25 @@ const batchSize = 256
 
 // Stop implements [lifecycle.Store].
 func (s *Store) Stop(ctx context.Context, record lifecycle.Record, cause lifecycle.Cause) (lifecycle.Outcome, error) {
-	_, outcome, err := s.StopTree(ctx, record, cause)
-	return outcome, err
-}
-
-// StopTree implements [lifecycle.TreeStopper].
-func (s *Store) StopTree(ctx context.Context, record lifecycle.Record, cause lifecycle.Cause) ([]lifecycle.Record, lifecycle.Outcome, error) {
-	outcomes, removed, err := s.stopSome(ctx, []lifecycle.Stop{{Record: record, Cause: cause}})
-	if err != nil {
-		return nil, 0, fmt.Errorf("postgresstore: stop %q: %w", record.Name, err)
-	}
-	var descendants []lifecycle.Record
-	for _, r := range removed {
-		if r.name != record.Name {
-			descendant, _, _ := r.decode() // a garbled one would not have been stopped
-			descendants = append(descendants, descendant)
-		}
-	}
-	return descendants, outcomes[0], nil
+	return storekit.StopOne(ctx, s, record, cause)
 }
 
 // StopBatch implements [lifecycle.BatchStopper], in transactions of 256
 // records and their descendants.
-func (s *Store) StopBatch(ctx context.Context, stops []lifecycle.Stop) ([]lifecycle.Outcome, error) {
-	done := make([]lifecycle.Outcome, 0, len(stops))
-	for len(done) < len(stops) {
-		rest := stops[len(done):]
+func (s *Store) StopBatch(ctx context.Context, stops []lifecycle.Stop) (done int, err error) {
+	for done < len(stops) {
+		rest := stops[done:]
 		rest = rest[:min(batchSize, len(rest))]
-		outcomes, _, err := s.stopSome(ctx, rest)
+		n, err := s.stopSome(ctx, rest)
 		var failed *hookError
 		if errors.As(err, &failed) && failed.index > 0 {
 			// One record's error undid the transaction. Those before it are
 			// good by themselves.
-			outcomes, _, err = s.stopSome(ctx, rest[:failed.index])
+			n, err = s.stopSome(ctx, rest[:failed.index])
 		}
-		done = append(done, outcomes...)
+		done += n
 		if err != nil {
-			return done, fmt.Errorf("postgresstore: stop %q: %w", stops[len(done)].Record.Name, err)
+			return done, fmt.Errorf("postgresstore: stop %q: %w", stops[done].Record.Name, err)
 		}
 	}
 	return done, nil
@@ -77,10 +60,9 @@ type removal struct {
 }
 
 // stopSome stops the given records in one transaction. If one of them may not
-// be stopped, those before it are, and the error is that of this one; any other
-// error means that none is. removed are all that were stopped, also those that
-// went along.
-func (s *Store) stopSome(ctx context.Context, stops []lifecycle.Stop) (outcomes []lifecycle.Outcome, removed []removal, refusal error) {
+// be stopped, the n before it are, and the error is that of this one; any other
+// error means that none is.
+func (s *Store) stopSome(ctx context.Context, stops []lifecycle.Stop) (n int, refusal error) {
 	call := uuid.New()
 	err := s.write(ctx, func(ctx context.Context, tx pgx.Tx, again bool) error {
 		if err := s.checkFence(ctx, tx); err != nil {
@@ -99,30 +81,26 @@ func (s *Store) stopSome(ctx context.Context, stops []lifecycle.Stop) (outcomes 
 		if err != nil {
 			return err
 		}
-		if len(done) == 0 {
-			removed = nil // the attempt before was undone
-		}
 		var removals []removal
-		outcomes, refusal = nil, nil
+		n, refusal = 0, nil
 		taken := map[int64]bool{}
-		for i, stop := range stops {
-			var outcome lifecycle.Outcome
+		for ; n < len(stops); n++ {
+			stop := &stops[n]
 			// Not for its own cause: it went along with its parent.
 			if reason, ok := done[keyOf(stop.Record)]; ok && reason == storable(stop.Cause.Reason) {
-				outcome = lifecycle.Stopped
 				delete(done, keyOf(stop.Record)) // given twice, it was stopped once
-			} else if outcome, refusal = found.decide(stop, i, taken, &removals); refusal != nil {
+				continue                         // with what that attempt has told of it
+			}
+			if refusal = found.decide(stop, n, taken, &removals); refusal != nil {
 				break
 			}
-			outcomes = append(outcomes, outcome)
 		}
-		removed = append(removed, removals...)
 		return s.remove(ctx, tx, call, removals)
 	})
 	if err != nil {
-		return nil, nil, err
+		return 0, err
 	}
-	return outcomes, removed, refusal
+	return n, refusal
 }
 
 // key is a registration.
@@ -203,40 +181,39 @@ func (s *Store) lockFamilies(ctx context.Context, tx pgx.Tx, stops []lifecycle.S
 // decide says what becomes of one of the given records, and adds it and its
 // descendants to the removals if it is still the one that was given. taken are
 // the rows that are removed already.
-func (f *families) decide(stop lifecycle.Stop, index int, taken map[int64]bool, removals *[]removal) (lifecycle.Outcome, error) {
+func (f *families) decide(stop *lifecycle.Stop, index int, taken map[int64]bool, removals *[]removal) error {
 	root, ok := f.byName[stop.Record.Name]
 	if !ok || root.incarnation != stop.Record.Incarnation || taken[root.seq] {
-		return lifecycle.AlreadyStopped, nil
+		stop.Outcome, stop.Descendants = lifecycle.AlreadyStopped, nil
+		return nil
 	}
 	if stop.Cause.IfUnchanged {
 		stored, err := root.record()
 		if err != nil {
-			return 0, err
+			return err
 		}
 		if !stop.Cause.Holds(stop.Record, stored) {
-			return 0, lifecycle.ErrChanged
+			return lifecycle.ErrChanged
 		}
 	}
-	// Parents before children, each once even if their parents form a cycle.
-	family := []removal{{root, stop.Cause, index}}
-	seen := map[int64]bool{root.seq: true}
-	for i := 0; i < len(family); i++ {
-		for _, child := range f.children[family[i].name] {
-			if seen[child.seq] || taken[child.seq] {
-				continue
+	// With an error this is the last record of the step, and what is taken does not
+	// count.
+	family := storekit.Family(root, func(r row) int64 { return r.seq }, func(r row) []row { return f.children[r.name] }, taken)
+	var along []removal
+	var descendants []lifecycle.Record
+	for i, member := range slices.Backward(family) { // children before parents
+		cause := stop.Cause
+		if i > 0 {
+			cause = cause.ForDescendant()
+			descendant, _, err := member.decode()
+			if err != nil {
+				return fmt.Errorf("descendant %q: %w", member.name, err)
 			}
-			seen[child.seq] = true
-			if _, _, err := child.decode(); err != nil {
-				return 0, fmt.Errorf("descendant %q: %w", child.name, err)
-			}
-			why := lifecycle.Cause{By: stop.Cause.By, Reason: lifecycle.ReasonParentStopped}
-			family = append(family, removal{child, why, index})
+			descendants = append(descendants, descendant)
 		}
+		along = append(along, removal{member, cause, index})
 	}
-	// Children before parents; the record itself comes last.
-	for _, member := range slices.Backward(family) {
-		taken[member.seq] = true
-		*removals = append(*removals, member)
-	}
-	return lifecycle.Stopped, nil
+	*removals = append(*removals, along...)
+	stop.Outcome, stop.Descendants = lifecycle.Stopped, descendants
+	return nil
 }

@@ -35,7 +35,7 @@ func TestANameRegisteredAgainBetweenScanAndStopIsSpared(t *testing.T) {
 	c.Assert(other.Activate(t.Context(), again, dead), qt.IsNil) // of all things
 	c.Assert(other.Bind(t.Context(), again, "session"), qt.IsNil)
 
-	outcomes, err := cleaning.StopBatch(t.Context(), []lifecycle.Stop{{Record: read[0], Cause: cause}, {Record: read[1], Cause: cause}})
+	outcomes, err := stopBatch(t.Context(), cleaning, []lifecycle.Stop{{Record: read[0], Cause: cause}, {Record: read[1], Cause: cause}})
 	c.Assert(err, qt.IsNil)
 	c.Assert(outcomes, qt.DeepEquals, []lifecycle.Outcome{lifecycle.AlreadyStopped, lifecycle.Stopped})
 	c.Assert(only(t, cleaning).Incarnation, qt.Equals, again.Incarnation)

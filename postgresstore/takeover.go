@@ -13,10 +13,6 @@ import (
 	"github.com/rollcall-go/rollcall/lifecycle"
 )
 
-// ReasonHostLost is the reason for which the records of a machine are stopped
-// whose lease has run out. Who does it is [lifecycle.BySystem].
-const ReasonHostLost = "exit:host_lost"
-
 // TakeOver stops the records of lost machines: those whose lease has run out
 // while this one, for just as long, had no trouble to beat. It returns how many
 // records it has stopped. Other machines that do so at the same time share the
@@ -181,7 +177,7 @@ func (l *Lease) stopBatch(ctx context.Context, machine lostMachine, after int64,
 		}
 		removals := make([]removal, len(rows))
 		for i, r := range rows {
-			removals[i] = removal{r, lifecycle.Cause{By: lifecycle.BySystem, Reason: ReasonHostLost}, i}
+			removals[i] = removal{r, lifecycle.Cause{By: lifecycle.BySystem, Reason: lifecycle.ReasonHostLost}, i}
 			stops = append(stops, lifecycle.Stop{Record: lifecycle.Record{Name: r.name, Incarnation: r.incarnation}})
 			last = r.seq
 		}

@@ -70,7 +70,7 @@ var operations = []operation{
 		return err
 	}},
 	{"stop two", true, func(ctx context.Context, store *sqlitestore.Store, record lifecycle.Record) error {
-		outcomes, err := store.StopBatch(ctx, []lifecycle.Stop{{Record: record, Cause: cause}, {Record: record, Cause: cause}})
+		outcomes, err := stopBatch(ctx, store, []lifecycle.Stop{{Record: record, Cause: cause}, {Record: record, Cause: cause}})
 		if len(outcomes) > 0 {
 			return nil // on a slow day the second one has a transaction of its own
 		}

@@ -193,3 +193,14 @@ func assertWhole(t testing.TB, db *sql.DB, name string, comment qt.Comment) {
 		qt.New(t).Assert(got, qt.Equals, "0 rows, 0 bindings, 1 events", comment)
 	}
 }
+
+// stopBatch stops records at once and returns the outcomes of those that the
+// store came to.
+func stopBatch(ctx context.Context, store lifecycle.BatchStopper, stops []lifecycle.Stop) ([]lifecycle.Outcome, error) {
+	n, err := store.StopBatch(ctx, stops)
+	outcomes := make([]lifecycle.Outcome, n)
+	for i := range outcomes {
+		outcomes[i] = stops[i].Outcome
+	}
+	return outcomes, err
+}

@@ -98,7 +98,7 @@ func TestARefusedRecordDoesNotKeepTheBatchFromBeingStopped(t *testing.T) {
 		register(t, store, record)
 		stops = append(stops, lifecycle.Stop{Record: record, Cause: cause})
 	}
-	outcomes, err := store.StopBatch(t.Context(), stops)
+	outcomes, err := stopBatch(t.Context(), store, stops)
 	c.Assert(err, qt.ErrorIs, errHook)
 	c.Assert(err, qt.ErrorMatches, `sqlitestore: stop "c refused": OnStop of .*`)
 	c.Assert(outcomes, qt.DeepEquals, []lifecycle.Outcome{lifecycle.Stopped, lifecycle.Stopped})

@@ -155,7 +155,7 @@ func oneOfManyProcessesCleans(t *testing.T) {
 			scans++
 			c.Assert(report.Stopped, qt.Equals, len(dead), qt.Commentf("%v", report))
 			c.Assert(report.KeptBy, qt.DeepEquals, map[string]int{
-				lifecycle.ReasonAlive: 20, lifecycle.ReasonNoProcess: 10, lifecycle.ReasonLaunching: 10, lifecycle.ReasonAtRest: 10,
+				lifecycle.ReasonAlive: 20, lifecycle.ReasonUntracked: 10, lifecycle.ReasonLaunching: 10, lifecycle.ReasonAtRest: 10,
 			})
 			c.Assert(report.Skipped, qt.Equals, 10)
 		}

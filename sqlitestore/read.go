@@ -10,15 +10,12 @@ import (
 	"iter"
 	"time"
 
+	"github.com/rollcall-go/rollcall/internal/storekit"
 	"github.com/rollcall-go/rollcall/lifecycle"
 )
 
-// pageSize is how many records are read at a time, and maxEvents how many
-// events at most: between pages no lock is held and no connection.
-const (
-	pageSize  = 1024
-	maxEvents = 1000
-)
+// pageSize is how many records are read at a time: between pages no lock is held and no connection.
+const pageSize = 1024
 
 // Candidates implements [lifecycle.Store]: all records, oldest registration
 // first. A row that cannot be decoded is yielded as an error that matches
@@ -90,37 +87,25 @@ func (s *Store) pageAfter(ctx context.Context, seq int64, buffer []row) (p page)
 	return p
 }
 
-// Records returns all records, oldest registration first. Rows that cannot be
-// decoded are left out and named in the error, which comes with the others.
+// Records implements [lifecycle.Registrar].
 func (s *Store) Records(ctx context.Context) ([]lifecycle.Record, error) {
-	var records []lifecycle.Record
-	var errs []error
-	for record, err := range s.Candidates(ctx) {
-		if err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		records = append(records, record)
-	}
-	return records, errors.Join(errs...)
+	return storekit.Records(s.Candidates(ctx))
 }
 
-// Record returns the record of a name. The error matches
-// [lifecycle.ErrNotRegistered] when there is none.
+// Record implements [lifecycle.Registrar].
 func (s *Store) Record(ctx context.Context, name string) (lifecycle.Record, error) {
 	record, err := s.one(ctx, s.sql.find, name)
 	if err != nil {
-		return lifecycle.Record{}, fmt.Errorf("sqlitestore: record %s: %w", quoteShort(name), err)
+		return lifecycle.Record{}, fmt.Errorf("sqlitestore: record %s: %w", storekit.Quote(name), err)
 	}
 	return record, nil
 }
 
-// Bound returns the record that a key is bound to. The error matches
-// [lifecycle.ErrNotRegistered] when there is none.
+// Bound implements [lifecycle.Registrar].
 func (s *Store) Bound(ctx context.Context, key string) (lifecycle.Record, error) {
 	record, err := s.one(ctx, s.sql.boundTo, key)
 	if err != nil {
-		return lifecycle.Record{}, fmt.Errorf("sqlitestore: record bound to %s: %w", quoteShort(key), err)
+		return lifecycle.Record{}, fmt.Errorf("sqlitestore: record bound to %s: %w", storekit.Quote(key), err)
 	}
 	return record, nil
 }
@@ -141,18 +126,15 @@ func (s *Store) one(ctx context.Context, query, arg string) (record lifecycle.Re
 	return record, err
 }
 
-// Events returns the stopped events with a Seq above after, oldest first, at
-// most 1,000 of them: call again with the last Seq for more.
-//
-// An event whose snapshot cannot be decoded, such as one that a newer version
-// of this package wrote, has one with the name and the incarnation alone, and
-// is named in the error, which comes with all events.
+// Events implements [lifecycle.Registrar]. An event whose snapshot cannot be
+// decoded, such as one that a newer version of this package wrote, has one with the
+// name and the incarnation alone.
 func (s *Store) Events(ctx context.Context, after int64) ([]lifecycle.Event, error) {
 	var events []lifecycle.Event
 	var garbled []error
 	err := s.read(ctx, func(ctx context.Context, conn *sql.Conn) error {
 		events, garbled = events[:0], nil
-		rows, err := conn.QueryContext(ctx, s.sql.events, after, maxEvents)
+		rows, err := conn.QueryContext(ctx, s.sql.events, after, storekit.MaxEvents)
 		if err != nil {
 			return err
 		}
@@ -179,15 +161,14 @@ func (s *Store) Events(ctx context.Context, after int64) ([]lifecycle.Event, err
 	return events, errors.Join(garbled...)
 }
 
-// Snapshot returns the snapshot of the newest stop of a name, for resuming it.
-// The error matches [ErrNoSnapshot] when that name was never stopped.
+// Snapshot implements [lifecycle.Registrar].
 func (s *Store) Snapshot(ctx context.Context, name string) (lifecycle.Snapshot, error) {
 	var snapshot lifecycle.Snapshot
 	err := s.read(ctx, func(ctx context.Context, conn *sql.Conn) error {
 		var text string
 		err := conn.QueryRowContext(ctx, s.sql.snapshot, name).Scan(&text)
 		if errors.Is(err, sql.ErrNoRows) {
-			return ErrNoSnapshot
+			return lifecycle.ErrNoSnapshot
 		}
 		if err != nil {
 			return err

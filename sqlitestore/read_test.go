@@ -119,7 +119,7 @@ func TestASnapshotIsThatOfTheNewestStop(t *testing.T) {
 	ctx := t.Context()
 	store, _ := open(t, sqlitestore.Options{})
 	_, err := store.Snapshot(ctx, "worker")
-	c.Assert(err, qt.ErrorIs, sqlitestore.ErrNoSnapshot)
+	c.Assert(err, qt.ErrorIs, lifecycle.ErrNoSnapshot)
 	c.Assert(err, qt.ErrorMatches, `sqlitestore: snapshot of "worker": no snapshot`)
 	for _, data := range []string{`"z first"`, `"a second"`} {
 		// Incarnations that sort the other way round.

@@ -5,31 +5,15 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"strings"
-	"time"
 
-	"github.com/google/uuid"
+	"github.com/rollcall-go/rollcall/internal/storekit"
 	"github.com/rollcall-go/rollcall/lifecycle"
 	"github.com/rollcall-go/rollcall/liveness"
 )
 
-// Launch registers a record in phase Launching, before its process is started,
-// and returns it as stored: a new UUIDv7 where Incarnation was empty, the
-// present where CreatedAt was zero, a heartbeat of now. Keep what it returns:
-// its Name and Incarnation are what the other methods go by.
-//
-// The error matches [lifecycle.ErrNameTaken] when a record has the name ([Store.Record]
-// returns it, and [lifecycle.Cleaner.Judge] says what has become of it), and
-// [lifecycle.ErrInvalidRecord] for a record that cannot be stored, or whose
-// incarnation this name has had before.
+// Launch implements [lifecycle.Registrar].
 func (s *Store) Launch(ctx context.Context, record lifecycle.Record) (lifecycle.Record, error) {
-	if record.Incarnation == "" {
-		record.Incarnation = uuid.Must(uuid.NewV7()).String()
-	}
-	if record.CreatedAt.IsZero() {
-		record.CreatedAt = time.Now()
-	}
-	record.Phase, record.Identity, record.Heartbeat = lifecycle.Launching, liveness.Identity{}, lifecycle.Beat(s.options.Clock)
+	record, _ = storekit.Launching(record, s.options.Owner, s.options.Clock)
 	if err := s.put(ctx, record); err != nil {
 		return lifecycle.Record{}, fmt.Errorf("sqlitestore: launch %q: %w", record.Name, err)
 	}
@@ -47,7 +31,7 @@ func (s *Store) put(ctx context.Context, record lifecycle.Record) error {
 			return err
 		}
 		if used > 0 {
-			return fmt.Errorf("%w: incarnation %q was stopped before", lifecycle.ErrInvalidRecord, record.Incarnation)
+			return storekit.StoppedBefore(record.Incarnation)
 		}
 		switch err := new(row).scan(conn.QueryRowContext(ctx, s.sql.find, record.Name)); {
 		case err == nil:
@@ -63,20 +47,12 @@ func (s *Store) put(ctx context.Context, record lifecycle.Record) error {
 	})
 }
 
-// Activate puts a record into phase Running with the identity of its process,
-// and counts as a heartbeat. The zero Identity is right where no process is
-// tracked: heartbeats alone decide then.
-//
-// The error matches [lifecycle.ErrNotRegistered] when the record was stopped
-// or its name registered anew: the process it speaks of has no record.
+// Activate implements [lifecycle.Registrar].
 func (s *Store) Activate(ctx context.Context, record lifecycle.Record, identity liveness.Identity) error {
 	return s.setPhase(ctx, "activate", record, lifecycle.Running, identity)
 }
 
-// Deactivate puts a record into phase Inactive, without a process, and counts
-// as a heartbeat. Activate makes it run again.
-//
-// The error matches [lifecycle.ErrNotRegistered] as for Activate.
+// Deactivate implements [lifecycle.Registrar].
 func (s *Store) Deactivate(ctx context.Context, record lifecycle.Record) error {
 	return s.setPhase(ctx, "deactivate", record, lifecycle.Inactive, liveness.Identity{})
 }
@@ -91,31 +67,22 @@ func (s *Store) setPhase(ctx context.Context, verb string, record lifecycle.Reco
 		beat.Boot.String(), int64(beat.Awake), nanos(beat.Wall), record.Name, record.Incarnation)
 }
 
-// Heartbeat notes a sign of life. It is the one write that a loss of power may
-// undo: see the package comment. On a launching record it restarts the time
-// that this has to come up.
-//
-// The error matches [lifecycle.ErrNotRegistered] as for Activate.
+// Heartbeat implements [lifecycle.Registrar].
 func (s *Store) Heartbeat(ctx context.Context, record lifecycle.Record) error {
 	beat := lifecycle.Beat(s.options.Clock)
 	return s.update(ctx, "heartbeat of", record, quick, s.sql.heartbeat,
 		beat.Boot.String(), int64(beat.Awake), nanos(beat.Wall), record.Name, record.Incarnation)
 }
 
-// Bind binds a key, such as the name of a session, to a record until it is
-// stopped or the key is bound to another. Snapshots list the keys; [Store.Bound]
-// finds the record.
-//
-// The error matches [lifecycle.ErrNotRegistered] as for Activate, and
-// [lifecycle.ErrInvalidRecord] for a key that is not UTF-8.
+// Bind implements [lifecycle.Registrar].
 func (s *Store) Bind(ctx context.Context, record lifecycle.Record, key string) error {
-	if err := lifecycle.ValidateKey(key); err != nil {
+	if err := storekit.ValidateKey(key); err != nil {
 		return fmt.Errorf("sqlitestore: bind to %q: %w", record.Name, err)
 	}
-	return s.update(ctx, "bind "+quoteShort(key)+" to", record, durable, s.sql.bind, key, record.Name, record.Incarnation)
+	return s.update(ctx, "bind "+storekit.Quote(key)+" to", record, durable, s.sql.bind, key, record.Name, record.Incarnation)
 }
 
-// Registrations implements [lifecycle.Registry], by a point read.
+// Registrations implements [lifecycle.Registrar], by a point read.
 func (s *Store) Registrations(ctx context.Context) (n int64, err error) {
 	err = s.read(ctx, func(ctx context.Context, conn *sql.Conn) error {
 		return conn.QueryRowContext(ctx, s.sql.registrations, product).Scan(&n)
@@ -124,14 +91,6 @@ func (s *Store) Registrations(ctx context.Context) (n int64, err error) {
 		return 0, fmt.Errorf("sqlitestore: read registrations: %w", err)
 	}
 	return n, nil
-}
-
-func quoteShort(s string) string {
-	const most = 80
-	if len(s) > most {
-		s = strings.ToValidUTF8(s[:most], "") + "…"
-	}
-	return fmt.Sprintf("%q", s)
 }
 
 // update runs one statement that must touch the row of the record.

@@ -71,7 +71,7 @@
 // # Errors
 //
 // Errors match [ErrNewerSchema], [ErrForeignSchema], [ErrInvalidOptions],
-// [ErrNoSnapshot], [lifecycle.ErrInvalidRecord], [lifecycle.ErrNameTaken],
+// [lifecycle.ErrNoSnapshot], [lifecycle.ErrInvalidRecord], [lifecycle.ErrNameTaken],
 // [lifecycle.ErrNotRegistered], [lifecycle.ErrChanged], or
 // [lifecycle.ErrUnavailable] when others kept the database locked for longer
 // than BusyTimeout, or wrap the error of the driver or of the context. An error
@@ -100,9 +100,6 @@ var (
 	// ErrInvalidOptions is returned by [New] for a prefix that is no SQL name,
 	// and for a missing database.
 	ErrInvalidOptions = errors.New("invalid options")
-	// ErrNoSnapshot is returned by [Store.Snapshot] when no record of that name
-	// was ever stopped.
-	ErrNoSnapshot = errors.New("no snapshot")
 )
 
 // Options are the choices of [New]. The zero value is usable.
@@ -116,6 +113,10 @@ type Options struct {
 	// up with SQLite's "database is locked"; zero is 30 seconds. A context
 	// that ends earlier ends the wait.
 	BusyTimeout time.Duration
+
+	// Owner is the machine or device whose records the store registers; empty is
+	// none in particular.
+	Owner string
 
 	// Clock is the clock of heartbeats; nil is that of the running system.
 	Clock lifecycle.Clock
@@ -138,7 +139,7 @@ type Tx interface {
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
-// Store is a [lifecycle.Store] in SQLite. It is safe for concurrent use. It
+// Store is a [lifecycle.Registrar] in SQLite. It is safe for concurrent use. It
 // holds nothing that has to be closed; the [sql.DB] stays the host's.
 type Store struct {
 	db      *sql.DB
@@ -147,10 +148,8 @@ type Store struct {
 }
 
 var (
-	_ lifecycle.Store        = (*Store)(nil)
+	_ lifecycle.Registrar    = (*Store)(nil)
 	_ lifecycle.BatchStopper = (*Store)(nil)
-	_ lifecycle.TreeStopper  = (*Store)(nil)
-	_ lifecycle.Registry     = (*Store)(nil)
 	_ lifecycle.KV           = (*gate)(nil)
 )
 
@@ -189,6 +188,9 @@ func New(ctx context.Context, db *sql.DB, options Options) (*Store, error) {
 	}
 	return s, nil
 }
+
+// Owner implements [lifecycle.Registrar].
+func (s *Store) Owner() string { return s.options.Owner }
 
 func isName(s string) bool {
 	for i := range len(s) {

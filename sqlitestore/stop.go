@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/rollcall-go/rollcall/internal/storekit"
 	"github.com/rollcall-go/rollcall/lifecycle"
 )
 
@@ -32,48 +33,28 @@ const (
 
 // Stop implements [lifecycle.Store].
 func (s *Store) Stop(ctx context.Context, record lifecycle.Record, cause lifecycle.Cause) (lifecycle.Outcome, error) {
-	_, outcome, err := s.StopTree(ctx, record, cause)
-	return outcome, err
-}
-
-// StopTree implements [lifecycle.TreeStopper].
-func (s *Store) StopTree(ctx context.Context, record lifecycle.Record, cause lifecycle.Cause) (descendants []lifecycle.Record, outcome lifecycle.Outcome, err error) {
-	err = s.write(ctx, durable, func(ctx context.Context, conn *sql.Conn) error {
-		tx := &stopTx{store: s, conn: conn}
-		defer tx.close()
-		plan, err := tx.plan(ctx, []lifecycle.Stop{{Record: record, Cause: cause}})
-		if err != nil {
-			return err
-		}
-		outcome, descendants = plan.outcomes[0], plan.descendants
-		return tx.carryOut(ctx, plan)
-	})
-	if err != nil {
-		return nil, 0, fmt.Errorf("sqlitestore: stop %q: %w", record.Name, err)
-	}
-	return descendants, outcome, nil
+	return storekit.StopOne(ctx, s, record, cause)
 }
 
 // StopBatch implements [lifecycle.BatchStopper], in transactions of at most about
 // 20 ms. After one that found that another connection had written it pauses for 20 ms
 // at most.
-func (s *Store) StopBatch(ctx context.Context, stops []lifecycle.Stop) ([]lifecycle.Outcome, error) {
-	done := make([]lifecycle.Outcome, 0, len(stops))
-	for len(done) < len(stops) {
-		rest := stops[len(done):]
-		outcomes, err := s.stopSome(ctx, rest, groupSize)
-		if _, ok := errors.AsType[*stopError](err); ok {
+func (s *Store) StopBatch(ctx context.Context, stops []lifecycle.Stop) (done int, err error) {
+	for done < len(stops) {
+		rest := stops[done:]
+		n, err := s.stopSome(ctx, rest, groupSize)
+		if _, ok := errors.AsType[*stopError](err); ok && len(rest) > 1 {
 			// Something was wrong with one of a group, and undid the
 			// transaction: find out which. Those before it are good by
 			// themselves.
-			outcomes, err = s.stopSome(ctx, rest, 1)
+			n, err = s.stopSome(ctx, rest, 1)
 			if failed, ok := errors.AsType[*stopError](err); ok && failed.index > 0 {
-				outcomes, err = s.stopSome(ctx, rest[:failed.index], groupSize)
+				n, err = s.stopSome(ctx, rest[:failed.index], groupSize)
 			}
 		}
-		done = append(done, outcomes...)
+		done += n
 		if err != nil {
-			return done, fmt.Errorf("sqlitestore: stop %q: %w", stops[len(done)].Record.Name, err)
+			return done, fmt.Errorf("sqlitestore: stop %q: %w", stops[done].Record.Name, err)
 		}
 	}
 	return done, nil
@@ -90,12 +71,11 @@ func (e *stopError) Unwrap() error { return e.err }
 
 // stopSome stops the first of the given records in one transaction, by groups: at
 // least one group, and as many as it gets to in writeTime. With an error, none.
-func (s *Store) stopSome(ctx context.Context, stops []lifecycle.Stop, size int) ([]lifecycle.Outcome, error) {
+func (s *Store) stopSome(ctx context.Context, stops []lifecycle.Stop, size int) (n int, err error) {
 	stops = stops[:min(planned, len(stops))]
-	var outcomes []lifecycle.Outcome
 	var forOthers time.Duration
-	err := s.attempt(ctx, durable, func(ctx context.Context, conn *sql.Conn) error {
-		outcomes, forOthers = outcomes[:0], 0
+	err = s.attempt(ctx, durable, func(ctx context.Context, conn *sql.Conn) error {
+		n, forOthers = 0, 0
 		tx := &stopTx{store: s, conn: conn}
 		defer tx.close()
 		version, err := tx.version(ctx)
@@ -112,7 +92,11 @@ func (s *Store) stopSome(ctx context.Context, stops []lifecycle.Stop, size int) 
 		}
 		var locked time.Time
 		outdated := false // somebody else has written since
+		// A transaction that cannot be ended takes the connection along, and no
+		// statement may be closed after that.
+		tx.close()
 		err = transact(ctx, conn, func(ctx context.Context, conn *sql.Conn) error {
+			defer tx.close()
 			locked = time.Now()
 			now, err := tx.version(ctx)
 			if err != nil {
@@ -132,9 +116,9 @@ func (s *Store) stopSome(ctx context.Context, stops []lifecycle.Stop, size int) 
 					err = tx.carryOut(ctx, group)
 				}
 				if err != nil {
-					return &stopError{len(outcomes), err}
+					return &stopError{n, err}
 				}
-				outcomes = append(outcomes, group.outcomes...)
+				n += len(group.stops)
 			}
 			return nil
 		})
@@ -144,7 +128,7 @@ func (s *Store) stopSome(ctx context.Context, stops []lifecycle.Stop, size int) 
 		return err
 	})
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
 	if forOthers > 0 {
 		select {
@@ -152,5 +136,5 @@ func (s *Store) stopSome(ctx context.Context, stops []lifecycle.Stop, size int) 
 		case <-ctx.Done(): // what was stopped is stopped
 		}
 	}
-	return outcomes, nil
+	return n, nil
 }

@@ -37,7 +37,7 @@ func TestANameRegisteredAgainBetweenScanAndStopIsSpared(t *testing.T) {
 	c.Assert(other.Activate(t.Context(), again, dead), qt.IsNil) // of all things
 	c.Assert(other.Bind(t.Context(), again, "session"), qt.IsNil)
 
-	outcomes, err := cleaning.StopBatch(t.Context(), []lifecycle.Stop{{Record: read[0], Cause: cause}, {Record: read[1], Cause: cause}})
+	outcomes, err := stopBatch(t.Context(), cleaning, []lifecycle.Stop{{Record: read[0], Cause: cause}, {Record: read[1], Cause: cause}})
 	c.Assert(err, qt.IsNil)
 	c.Assert(outcomes, qt.DeepEquals, []lifecycle.Outcome{lifecycle.AlreadyStopped, lifecycle.Stopped})
 	c.Assert(only(t, cleaning).Incarnation, qt.Equals, again.Incarnation)
@@ -217,7 +217,7 @@ func TestABatchSeesWhatChangedBeforeItsTransaction(t *testing.T) {
 			}
 			unchanged := cause
 			unchanged.IfUnchanged = true
-			outcomes, err := store.StopBatch(t.Context(), []lifecycle.Stop{{Record: first, Cause: unchanged}, {Record: second, Cause: unchanged}})
+			outcomes, err := stopBatch(t.Context(), store, []lifecycle.Stop{{Record: first, Cause: unchanged}, {Record: second, Cause: unchanged}})
 			s.before = nil
 			c.Assert(err, qt.ErrorIs, test.err)
 			c.Assert(stopped(t, store), qt.DeepEquals, test.stops)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/rollcall-go/rollcall/internal/storekit"
 	"github.com/rollcall-go/rollcall/lifecycle"
 )
 
@@ -41,6 +42,7 @@ func (tx *stopTx) close() {
 	for _, statement := range tx.prepared {
 		statement.Close()
 	}
+	tx.prepared = nil
 }
 
 func (tx *stopTx) prepare(ctx context.Context, query string) (*sql.Stmt, error) {
@@ -92,11 +94,8 @@ func (tx *stopTx) rowsOf(ctx context.Context, query string, list []any) ([]row, 
 // plan is how to stop some records: what was read of them, and what is to be
 // written.
 type plan struct {
-	stops    []lifecycle.Stop
-	outcomes []lifecycle.Outcome
-	// descendants are the records that are stopped along with another.
-	descendants []lifecycle.Record
-	removals    []removal
+	stops    []lifecycle.Stop // with what becomes of each
+	removals []removal
 }
 
 // member is a row that is to be stopped, and why.
@@ -135,15 +134,17 @@ func (tx *stopTx) plan(ctx context.Context, stops []lifecycle.Stop) (*plan, erro
 		return nil, err
 	}
 
-	p := &plan{stops: stops, outcomes: make([]lifecycle.Outcome, len(stops))}
+	p := &plan{stops: stops}
 	if tx.gone == nil {
 		tx.gone = make(map[int64]bool, len(stops))
 	}
 	members := make([]member, 0, len(stops))
-	for i, stop := range stops {
+	for i := range stops {
+		stop := &stops[i]
+		stop.Descendants = nil
 		root, ok := registered[stop.Record.Name]
 		if !ok || root.incarnation.String != stop.Record.Incarnation || tx.gone[root.seq] {
-			p.outcomes[i] = lifecycle.AlreadyStopped
+			stop.Outcome = lifecycle.AlreadyStopped
 			continue
 		}
 		record, garbled, err := root.decode()
@@ -155,7 +156,7 @@ func (tx *stopTx) plan(ctx context.Context, stops []lifecycle.Stop) (*plan, erro
 				return nil, lifecycle.ErrChanged
 			}
 		} // and whoever asks to stop a garbled row may do so
-		p.outcomes[i] = lifecycle.Stopped
+		stop.Outcome = lifecycle.Stopped
 		family := []member{{root, lifecycle.Snapshot{Record: record, Garbled: garbled}, stop.Cause}}
 		tx.gone[root.seq] = true
 		// Each once, even if their parents form a cycle.
@@ -169,14 +170,13 @@ func (tx *stopTx) plan(ctx context.Context, stops []lifecycle.Stop) (*plan, erro
 				if err != nil {
 					return nil, fmt.Errorf("descendant %q: %w", child.name.String, err)
 				}
-				why := lifecycle.Cause{By: stop.Cause.By, Reason: lifecycle.ReasonParentStopped}
-				family = append(family, member{child, lifecycle.Snapshot{Record: record, Garbled: garbled}, why})
+				family = append(family, member{child, lifecycle.Snapshot{Record: record, Garbled: garbled}, stop.Cause.ForDescendant()})
 			}
 		}
 		// Children before parents; the record itself comes last.
 		slices.Reverse(family)
 		for _, m := range family[:len(family)-1] {
-			p.descendants = append(p.descendants, m.snapshot.Record)
+			stop.Descendants = append(stop.Descendants, m.snapshot.Record)
 		}
 		members = append(members, family...)
 	}
@@ -219,7 +219,7 @@ func (tx *stopTx) descent(ctx context.Context, roots []row) (map[string][]row, e
 
 func (tx *stopTx) removal(ctx context.Context, members []member) (r removal, err error) {
 	n := len(members)
-	r.about = quoteShort(members[0].name.String)
+	r.about = storekit.Quote(members[0].name.String)
 	if n > 1 {
 		r.about = fmt.Sprintf("%s and %d others", r.about, n-1)
 	}
@@ -233,7 +233,7 @@ func (tx *stopTx) removal(ctx context.Context, members []member) (r removal, err
 	r.events = make([]lifecycle.Event, n)
 	r.values = make([]any, 0, 8*n)
 	for i := range members {
-		e := lifecycle.NewEvent(members[i].snapshot, members[i].cause)
+		e := members[i].cause.Event(members[i].snapshot)
 		text, err := encodeSnapshot(e.Snapshot)
 		if err != nil {
 			return removal{}, fmt.Errorf("snapshot of %q: %w", e.Name, err)

@@ -38,7 +38,7 @@ func watchRole(args []string) error {
 	if err != nil {
 		return err
 	}
-	watcher := &lifecycle.Watcher{
+	watcher := lifecycle.Watcher{
 		Cleaner: lifecycle.Cleaner{Store: store},
 		Poll:    100 * time.Millisecond,
 		OnReport: func(report lifecycle.Report, err error) {

@@ -299,9 +299,9 @@ type slowStop struct {
 	before func()
 }
 
-func (s *slowStop) Stop(ctx context.Context, record lifecycle.Record, cause lifecycle.Cause) (lifecycle.Outcome, error) {
+func (s *slowStop) StopBatch(ctx context.Context, stops []lifecycle.Stop) (int, error) {
 	s.before()
-	return s.Store.Stop(ctx, record, cause)
+	return s.Store.StopBatch(ctx, stops)
 }
 
 func TestStopEndsTheProcessThatAStartHasRecordedMeanwhile(t *testing.T) {

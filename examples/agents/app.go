@@ -133,13 +133,13 @@ type progressLine struct {
 	shown bool
 }
 
-func (l *progressLine) show(p lifecycle.Progress) {
+func (l *progressLine) show(examined, stopped int) {
 	info, err := l.out.Stat()
-	if err != nil || info.Mode()&os.ModeCharDevice == 0 || p.Examined < 1000 {
+	if err != nil || info.Mode()&os.ModeCharDevice == 0 || examined < 1000 {
 		return
 	}
 	l.shown = true
-	fmt.Fprintf(l.out, "\r%d agents examined, %d stopped\x1b[K", p.Examined, p.Stopped)
+	fmt.Fprintf(l.out, "\r%d agents examined, %d stopped\x1b[K", examined, stopped)
 }
 
 func (l *progressLine) clear() {
@@ -183,11 +183,11 @@ func (a *app) makeWay(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	decision, err := a.cleaner.Judge(record)
+	decision, err := a.cleaner.Decide(record)
 	switch {
 	case err != nil:
 		return err
-	case decision.Action == lifecycle.Stopping:
+	case decision.Stop:
 		_, err = a.cleaner.Stop(ctx, record, causeOf(decision))
 		return err
 	case decision.Verdict.State == liveness.Alive:

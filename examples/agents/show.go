@@ -30,7 +30,7 @@ func list(*flag.FlagSet) action {
 		table := newTable()
 		fmt.Fprintln(table, "NAME\tSTATE\tPID\tSINCE\tTAG\tVERDICT")
 		for _, record := range records {
-			decision, judgeErr := a.cleaner.Judge(record)
+			decision, judgeErr := a.cleaner.Decide(record)
 			s, specErr := specOf(record)
 			err = errors.Join(err, judgeErr, specErr)
 			state, verdict := record.Phase.String(), decision.Verdict.String()
@@ -52,7 +52,7 @@ func explain(*flag.FlagSet) action {
 		if err != nil {
 			return err
 		}
-		decision, err := a.cleaner.Judge(record)
+		decision, err := a.cleaner.Decide(record)
 		s, specErr := specOf(record)
 		table := newTable()
 		for _, row := range [][2]any{

@@ -17,7 +17,6 @@ import (
 
 	"github.com/rollcall-go/rollcall/lifecycle"
 	"github.com/rollcall-go/rollcall/liveness"
-	"github.com/rollcall-go/rollcall/sqlitestore"
 )
 
 const startHelp = `
@@ -86,7 +85,7 @@ func resume(flags *flag.FlagSet) action {
 			return err
 		}
 		snapshot, err := a.store.Snapshot(ctx, name)
-		if errors.Is(err, sqlitestore.ErrNoSnapshot) {
+		if errors.Is(err, lifecycle.ErrNoSnapshot) {
 			return fmt.Errorf("no agent named %q was ever stopped (see \"agents log\")", name)
 		}
 		if err != nil {

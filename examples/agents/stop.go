@@ -31,18 +31,6 @@ func graceFlag(flags *flag.FlagSet) *time.Duration {
 	return flags.Duration("grace", 10*time.Second, "how long a process has to end by itself before it is killed")
 }
 
-// ending ends processes: with their group, but one that ends its own agent must
-// not be in the way of its own signal.
-func ending(grace time.Duration) func(context.Context, lifecycle.Record) error {
-	return func(ctx context.Context, record lifecycle.Record) error {
-		err := lifecycle.Termination{Grace: grace, Group: true}.End(ctx, record)
-		if errors.Is(err, liveness.ErrOwnGroup) {
-			err = lifecycle.Termination{Grace: grace}.End(ctx, record)
-		}
-		return err
-	}
-}
-
 func stop(flags *flag.FlagSet) action {
 	grace := graceFlag(flags)
 	all := flags.Bool("all", false, "stop all agents")
@@ -85,7 +73,7 @@ func (a *app) stopAsRead(ctx context.Context, name string, grace time.Duration, 
 	if err != nil {
 		return err
 	}
-	decision, err := a.cleaner.Judge(record)
+	decision, err := a.cleaner.Decide(record)
 	if err != nil {
 		return err
 	}
@@ -93,12 +81,12 @@ func (a *app) stopAsRead(ctx context.Context, name string, grace time.Duration, 
 	cause := lifecycle.Cause{By: caller(), Reason: "stopped", IfUnchanged: true}
 	done := "stopped " + name
 	switch {
-	case decision.Action == lifecycle.Stopping:
+	case decision.Stop:
 		cause = causeOf(decision)
 		done = fmt.Sprintf("stopped %s, which had ended before (%v)", name, decision)
 	case record.Phase != lifecycle.Running: // it has no process yet
 	case decision.Verdict.State == liveness.Alive:
-		cleaner.Terminate = ending(grace)
+		cleaner.Terminate = &lifecycle.Termination{Grace: grace, Group: true}
 	case !force:
 		return fmt.Errorf("%q is not stopped: %v (see \"agents stop -h\" about -force)", name, decision.Verdict)
 	}
@@ -130,7 +118,8 @@ func orphans(flags *flag.FlagSet) action {
 			what := "lives"
 			if *end {
 				what = "ended"
-				if endErr := ending(*grace)(ctx, lifecycle.Record{Identity: o.Identity}); endErr != nil {
+				cleaner := lifecycle.Cleaner{Terminate: &lifecycle.Termination{Grace: *grace, Group: true}}
+				if endErr := cleaner.EndProcess(ctx, lifecycle.Record{Identity: o.Identity}); endErr != nil {
 					what, err = "lives", errors.Join(err, endErr)
 				}
 			}

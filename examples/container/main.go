@@ -80,7 +80,7 @@ func run(ctx context.Context, volume string, command []string) error {
 		OnStopped: func(stop lifecycle.Stop) {
 			fmt.Printf("stopped %s, PID %d: %s\n", stop.Record.Name, stop.Record.Identity.PID, stop.Cause.Reason)
 		},
-		Terminate: lifecycle.Termination{Grace: 5 * time.Second}.End,
+		Terminate: &lifecycle.Termination{Grace: 5 * time.Second},
 	}
 	// No gate: a container starts its entrypoint once.
 	report, err := cleaner.Clean(ctx)

@@ -105,7 +105,7 @@ func printTable(ctx context.Context, out io.Writer, cleaner lifecycle.Cleaner, h
 	for record, err := range cleaner.Store.Candidates(ctx) {
 		var decision lifecycle.Decision
 		if err == nil {
-			decision, err = cleaner.Judge(record)
+			decision, err = cleaner.Decide(record)
 		}
 		switch {
 		case record.Name == "" && err != nil:
@@ -115,13 +115,13 @@ func printTable(ctx context.Context, out io.Writer, cleaner lifecycle.Cleaner, h
 			continue
 		}
 		verdict := "not asked"
-		if record.Phase == lifecycle.Running && decision.Action != lifecycle.Skip {
+		if record.Phase == lifecycle.Running && decision.Reason != lifecycle.ReasonOtherOwner {
 			verdict = decision.Verdict.String()
 			if record.Identity.IsZero() {
 				verdict = "no process is tracked"
 			}
 		}
-		fmt.Fprintf(table, "  %s\t%s\t%s\t%v: %s\n", record.Name, happened[record.Name], verdict, decision.Action, decision.Reason)
+		fmt.Fprintf(table, "  %s\t%s\t%s\t%s: %s\n", record.Name, happened[record.Name], verdict, decision.Verb(), decision.Reason)
 	}
 	return table.Flush()
 }

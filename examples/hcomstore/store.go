@@ -148,7 +148,7 @@ type event struct {
 // remove turns a row into an event. What goes with it is what hcom's own stop
 // deletes; its actor tokens expire by themselves.
 func remove(ctx context.Context, tx *sql.Tx, r row, cause lifecycle.Cause) error {
-	stopped := lifecycle.NewEvent(lifecycle.Snapshot{}, cause)
+	stopped := cause.Event(lifecycle.Snapshot{})
 	e := event{
 		Action: stopped.Action, By: stopped.By, Reason: stopped.Reason, Verdict: stopped.Verdict,
 		Snapshot: r.snapshot, Placeholder: r.phase() == lifecycle.Launching,

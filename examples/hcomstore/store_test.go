@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	qt "github.com/frankban/quicktest"
 
@@ -133,8 +134,8 @@ func (s subject) Put(ctx context.Context, record lifecycle.Record) error {
 }
 
 func (s subject) Bind(ctx context.Context, record lifecycle.Record, key string) error {
-	if err := lifecycle.ValidateKey(key); err != nil {
-		return err
+	if !utf8.ValidString(key) {
+		return lifecycle.ErrInvalidRecord
 	}
 	r := standIn(record)
 	result, err := s.db.ExecContext(ctx, `INSERT INTO process_bindings (process_id, instance_name, updated_at)

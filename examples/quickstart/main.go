@@ -98,13 +98,13 @@ func run(ctx context.Context, out io.Writer) error {
 
 // progress returns what shows on a terminal how far a long pass has come: the
 // line is written over by the next one. Elsewhere it is nil, and silent.
-func progress(out *os.File) func(lifecycle.Progress) {
+func progress(out *os.File) func(examined, stopped int) {
 	if info, err := out.Stat(); err != nil || info.Mode()&os.ModeCharDevice == 0 {
 		return nil
 	}
-	return func(p lifecycle.Progress) {
-		if p.Examined >= 1000 {
-			fmt.Fprintf(out, "%d records examined, %d stopped\r", p.Examined, p.Stopped)
+	return func(examined, stopped int) {
+		if examined >= 1000 {
+			fmt.Fprintf(out, "%d records examined, %d stopped\r", examined, stopped)
 		}
 	}
 }
@@ -119,18 +119,18 @@ func printTable(ctx context.Context, out io.Writer, s *scene, cleaner lifecycle.
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "  RECORD\tWHAT HAPPENED\tVERDICT\tDECISION")
 	for _, record := range records {
-		decision, err := cleaner.Judge(record)
+		decision, err := cleaner.Decide(record)
 		if err != nil {
 			return err
 		}
 		verdict := "not asked"
-		if record.Phase == lifecycle.Running && decision.Action != lifecycle.Skip {
+		if record.Phase == lifecycle.Running && decision.Reason != lifecycle.ReasonOtherOwner {
 			verdict = decision.Verdict.String()
 			if record.Identity.IsZero() {
 				verdict = "no process is tracked"
 			}
 		}
-		fmt.Fprintf(table, "  %s\t%s\t%s\t%v: %s\n", record.Name, s.happened[record.Name], verdict, decision.Action, decision.Reason)
+		fmt.Fprintf(table, "  %s\t%s\t%s\t%s: %s\n", record.Name, s.happened[record.Name], verdict, decision.Verb(), decision.Reason)
 	}
 	return table.Flush()
 }

@@ -23,15 +23,20 @@ type supervisor struct {
 	store   *sqlitestore.Store
 	judge   liveness.Liveness
 	watcher lifecycle.Watcher
+	notify  chan struct{} // wakes the watcher
 	workers []*worker
 	table   table
 }
 
 func newSupervisor(o options, command []string, store *sqlitestore.Store, judge liveness.Liveness) *supervisor {
-	s := &supervisor{options: o, command: command, store: store, judge: judge}
+	s := &supervisor{options: o, command: command, store: store, judge: judge, notify: make(chan struct{}, 1)}
+	s.watcher.Notify = s.notify
 	// There is no LaunchTimeout: only fill can find the process of a start that was
 	// cut short.
-	s.watcher.Cleaner = lifecycle.Cleaner{Store: store, Liveness: judge, Terminate: s.terminate}
+	s.watcher.Cleaner = lifecycle.Cleaner{
+		Store: store, Liveness: judge,
+		Terminate: &lifecycle.Termination{Grace: o.grace, Group: true}, // of the recorded process and its group, and no other
+	}
 	for i := range o.n {
 		s.workers = append(s.workers, &worker{name: workerName(i)})
 	}
@@ -157,11 +162,6 @@ func (s *supervisor) end(ctx context.Context, reason string, which func(lifecycl
 func (s *supervisor) stop(ctx context.Context, record lifecycle.Record, reason string) error {
 	_, err := s.watcher.Cleaner.Stop(ctx, record, lifecycle.Cause{By: "supervisor", Reason: reason})
 	return err
-}
-
-// terminate ends the recorded process and its group, and no other.
-func (s *supervisor) terminate(ctx context.Context, record lifecycle.Record) error {
-	return lifecycle.Termination{Grace: s.grace, Group: true}.End(ctx, record)
 }
 
 func workerName(i int) string { return "worker-" + strconv.Itoa(i+1) }

@@ -14,7 +14,6 @@ import (
 
 	"github.com/rollcall-go/rollcall/lifecycle"
 	"github.com/rollcall-go/rollcall/liveness"
-	"github.com/rollcall-go/rollcall/sqlitestore"
 )
 
 type worker struct {
@@ -109,7 +108,10 @@ func (s *supervisor) has(w *worker, record lifecycle.Record, state string) {
 	d := dataOf(record)
 	w.pid, w.marker, w.restarts, w.due = record.Identity.PID, d.Marker, d.Restarts, time.Time{}
 	s.set(w, state, record.CreatedAt)
-	s.watcher.Notify()
+	select {
+	case s.notify <- struct{}{}:
+	default: // the Watcher has not yet looked since the last one
+	}
 }
 
 func (s *supervisor) set(w *worker, state string, since time.Time) {
@@ -168,7 +170,7 @@ func (s *supervisor) endLeft(ctx context.Context) error {
 		switch snapshot, err = s.store.Snapshot(ctx, workerName(i)); {
 		case err == nil:
 			markers = append(markers, dataOf(snapshot.Record).Marker)
-		case !errors.Is(err, sqlitestore.ErrNoSnapshot):
+		case !errors.Is(err, lifecycle.ErrNoSnapshot):
 			return err
 		}
 	}
@@ -176,7 +178,7 @@ func (s *supervisor) endLeft(ctx context.Context) error {
 	errs := make([]error, len(found))
 	var wg sync.WaitGroup
 	for i, process := range found {
-		wg.Go(func() { errs[i] = s.terminate(ctx, lifecycle.Record{Identity: process.Identity}) })
+		wg.Go(func() { errs[i] = s.watcher.Cleaner.EndProcess(ctx, lifecycle.Record{Identity: process.Identity}) })
 	}
 	wg.Wait()
 	return errors.Join(errs...)

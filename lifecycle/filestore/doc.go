@@ -86,8 +86,8 @@
 //
 // # Errors
 //
-// Errors match [ErrNewerVersion], [ErrForeignFile], [ErrGarbled], [ErrNoSnapshot],
-// [lifecycle.ErrInvalidRecord], [lifecycle.ErrNameTaken],
+// Errors match [ErrNewerVersion], [ErrForeignFile], [ErrGarbled],
+// [lifecycle.ErrNoSnapshot], [lifecycle.ErrInvalidRecord], [lifecycle.ErrNameTaken],
 // [lifecycle.ErrNotRegistered], [lifecycle.ErrChanged], or
 // [lifecycle.ErrUnavailable] when others kept the lock for longer than BusyTimeout
 // or a file could not be read or written. They wrap the error of the file system,

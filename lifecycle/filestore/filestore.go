@@ -23,9 +23,6 @@ var (
 	ErrForeignFile = errors.New("foreign file")
 	// ErrGarbled is returned for a line that was damaged or edited.
 	ErrGarbled = errors.New("garbled")
-	// ErrNoSnapshot is returned by [Store.Snapshot] when no record of that name
-	// was ever stopped.
-	ErrNoSnapshot = errors.New("no snapshot")
 )
 
 // Options are the choices of [New]. The zero value is usable.
@@ -35,6 +32,10 @@ type Options struct {
 	// [lifecycle.ErrUnavailable]; zero is 30 seconds. A context that ends
 	// earlier ends the wait.
 	BusyTimeout time.Duration
+
+	// Owner is the machine or device whose records the store registers; empty is
+	// none in particular.
+	Owner string
 
 	// Clock is the clock of heartbeats; nil is that of the running system.
 	Clock lifecycle.Clock
@@ -57,7 +58,7 @@ const (
 	turnFile    = "turn"
 )
 
-// Store is a [lifecycle.Store] in a directory. It is safe for concurrent use. It
+// Store is a [lifecycle.Registrar] in a directory. It is safe for concurrent use. It
 // keeps no file open between calls, so there is nothing to close, and what the
 // files hold in memory.
 type Store struct {
@@ -77,10 +78,8 @@ type Store struct {
 }
 
 var (
-	_ lifecycle.Store        = (*Store)(nil)
+	_ lifecycle.Registrar    = (*Store)(nil)
 	_ lifecycle.BatchStopper = (*Store)(nil)
-	_ lifecycle.TreeStopper  = (*Store)(nil)
-	_ lifecycle.Registry     = (*Store)(nil)
 	_ lifecycle.KV           = (*gate)(nil)
 )
 
@@ -108,6 +107,9 @@ func New(ctx context.Context, dir string, options Options) (*Store, error) {
 	}
 	return s, nil
 }
+
+// Owner implements [lifecycle.Registrar].
+func (s *Store) Owner() string { return s.options.Owner }
 
 func (s *Store) path(name string) string { return filepath.Join(s.dir, name) }
 

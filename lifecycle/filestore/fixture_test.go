@@ -1,6 +1,7 @@
 package filestore_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -222,4 +223,15 @@ func setting(t testing.TB, variable string, usual int) int {
 	n, err := strconv.Atoi(text)
 	qt.Assert(t, err, qt.IsNil)
 	return n
+}
+
+// stopBatch stops records at once and returns the outcomes of those that the
+// store came to.
+func stopBatch(ctx context.Context, store lifecycle.BatchStopper, stops []lifecycle.Stop) ([]lifecycle.Outcome, error) {
+	n, err := store.StopBatch(ctx, stops)
+	outcomes := make([]lifecycle.Outcome, n)
+	for i := range outcomes {
+		outcomes[i] = stops[i].Outcome
+	}
+	return outcomes, err
 }

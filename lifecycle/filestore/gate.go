@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/rollcall-go/rollcall/internal/storekit"
 	"github.com/rollcall-go/rollcall/lifecycle"
 )
 
@@ -106,7 +107,7 @@ func findGate(text []byte, key string) (string, error) {
 		if len(line) >= n && line[0] == '"' && string(line[1:n-2]) == inside && string(line[n-2:n]) == `" ` {
 			value, err := unquote(string(line[n:]))
 			if err != nil {
-				return "", fmt.Errorf("%w: the line of key %s: %w", ErrGarbled, quoteShort(key), err)
+				return "", fmt.Errorf("%w: the line of key %s: %w", ErrGarbled, storekit.Quote(key), err)
 			}
 			return value, nil
 		}

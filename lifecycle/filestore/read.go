@@ -9,11 +9,9 @@ import (
 	"iter"
 	"os"
 
+	"github.com/rollcall-go/rollcall/internal/storekit"
 	"github.com/rollcall-go/rollcall/lifecycle"
 )
-
-// maxEvents is how many events are returned at most.
-const maxEvents = 1000
 
 // Candidates implements [lifecycle.Store]: all records as they were at the start
 // of the iteration, oldest registration first. A line that is garbled is yielded
@@ -52,33 +50,21 @@ func (s *Store) Candidates(ctx context.Context) iter.Seq2[lifecycle.Record, erro
 	}
 }
 
-// Records returns all records, oldest registration first. Those that are garbled
-// are left out and named in the error, which comes with the others.
+// Records implements [lifecycle.Registrar].
 func (s *Store) Records(ctx context.Context) ([]lifecycle.Record, error) {
-	var records []lifecycle.Record
-	var errs []error
-	for record, err := range s.Candidates(ctx) {
-		if err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		records = append(records, record)
-	}
-	return records, errors.Join(errs...)
+	return storekit.Records(s.Candidates(ctx))
 }
 
-// Record returns the record of a name. The error matches
-// [lifecycle.ErrNotRegistered] when there is none.
+// Record implements [lifecycle.Registrar].
 func (s *Store) Record(ctx context.Context, name string) (lifecycle.Record, error) {
 	record, err := s.one(ctx, func() *row { return s.state.rows[name] })
 	if err != nil {
-		return lifecycle.Record{}, fmt.Errorf("filestore: record %s: %w", quoteShort(name), err)
+		return lifecycle.Record{}, fmt.Errorf("filestore: record %s: %w", storekit.Quote(name), err)
 	}
 	return record, nil
 }
 
-// Bound returns the record that a key is bound to. The error matches
-// [lifecycle.ErrNotRegistered] when there is none.
+// Bound implements [lifecycle.Registrar].
 func (s *Store) Bound(ctx context.Context, key string) (lifecycle.Record, error) {
 	record, err := s.one(ctx, func() *row {
 		name, bound := s.state.keys[key]
@@ -88,7 +74,7 @@ func (s *Store) Bound(ctx context.Context, key string) (lifecycle.Record, error)
 		return s.state.rows[name]
 	})
 	if err != nil {
-		return lifecycle.Record{}, fmt.Errorf("filestore: record bound to %s: %w", quoteShort(key), err)
+		return lifecycle.Record{}, fmt.Errorf("filestore: record bound to %s: %w", storekit.Quote(key), err)
 	}
 	return record, nil
 }
@@ -105,12 +91,8 @@ func (s *Store) one(ctx context.Context, find func() *row) (record lifecycle.Rec
 	return record, err
 }
 
-// Events returns the stopped events with a Seq above after, oldest first, at
-// most 1,000 of them: call again with the last Seq for more.
-//
-// A garbled event has a Seq of one more than the event before it and what else
-// can be read of it, which may be nothing, and is named in the error, which comes
-// with all events.
+// Events implements [lifecycle.Registrar]. A garbled event has a Seq of one more
+// than the event before it and what else can be read of it, which may be nothing.
 func (s *Store) Events(ctx context.Context, after int64) ([]lifecycle.Event, error) {
 	var events []lifecycle.Event
 	var garbled []error
@@ -119,7 +101,7 @@ func (s *Store) Events(ctx context.Context, after int64) ([]lifecycle.Event, err
 		var e eventLine
 		if err := decodeLine(text, &e); err != nil {
 			name, incarnation := legible(text)
-			e.Event = lifecycle.Event{Seq: seq + 1, Name: name, Incarnation: incarnation, Action: lifecycle.ActionStopped}
+			e.Event = lifecycle.Event{Seq: seq + 1, Name: name, Incarnation: incarnation, Action: "stopped"}
 			e.Snapshot.Name, e.Snapshot.Incarnation = name, incarnation
 			e.Snapshot.Garbled = map[string]string{"line": trimmed(text)}
 			if e.Seq > after {
@@ -130,7 +112,7 @@ func (s *Store) Events(ctx context.Context, after int64) ([]lifecycle.Event, err
 		if seq > after {
 			events = append(events, e.Event)
 		}
-		return len(events) < maxEvents
+		return len(events) < storekit.MaxEvents
 	})
 	if err != nil {
 		return nil, fmt.Errorf("filestore: read events after %d: %w", after, err)
@@ -138,12 +120,10 @@ func (s *Store) Events(ctx context.Context, after int64) ([]lifecycle.Event, err
 	return events, errors.Join(garbled...)
 }
 
-// Snapshot returns the snapshot of the newest stop of a name, for resuming it.
-// The error matches [ErrNoSnapshot] when that name was never stopped. It reads
-// all events.
+// Snapshot implements [lifecycle.Registrar]. It reads all events.
 func (s *Store) Snapshot(ctx context.Context, name string) (lifecycle.Snapshot, error) {
 	var snapshot lifecycle.Snapshot
-	found := ErrNoSnapshot
+	found := lifecycle.ErrNoSnapshot
 	err := s.eachEvent(ctx, quoted(name), func(text []byte, line int) bool {
 		var e eventLine
 		err := decodeLine(text, &e)

@@ -4,34 +4,16 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
-	"time"
 
-	"github.com/google/uuid"
-
+	"github.com/rollcall-go/rollcall/internal/storekit"
 	"github.com/rollcall-go/rollcall/lifecycle"
 	"github.com/rollcall-go/rollcall/liveness"
 )
 
-// Launch registers a record in phase Launching, before its process is started,
-// and returns it as stored: a new UUIDv7 where Incarnation was empty, the
-// present where CreatedAt was zero, a heartbeat of now. Keep what it returns:
-// its Name and Incarnation are what the other methods go by.
-//
-// The error matches [lifecycle.ErrNameTaken] when a record has the name ([Store.Record]
-// returns it, and [lifecycle.Cleaner.Judge] says what has become of it), and
-// [lifecycle.ErrInvalidRecord] for a record that cannot be stored, or whose
-// incarnation this name has had before. For an incarnation that is not made here
-// all events are read to find that out.
+// Launch implements [lifecycle.Registrar]. For an incarnation of the host's own all
+// events are read, to find out whether it was stopped before.
 func (s *Store) Launch(ctx context.Context, record lifecycle.Record) (lifecycle.Record, error) {
-	made := record.Incarnation == ""
-	if made {
-		record.Incarnation = uuid.Must(uuid.NewV7()).String()
-	}
-	if record.CreatedAt.IsZero() {
-		record.CreatedAt = time.Now()
-	}
-	record.Phase, record.Identity, record.Heartbeat = lifecycle.Launching, liveness.Identity{}, lifecycle.Beat(s.options.Clock)
+	record, made := storekit.Launching(record, s.options.Owner, s.options.Clock)
 	err := record.Validate()
 	if err == nil {
 		err = s.write(ctx, func(open *files) error {
@@ -56,7 +38,7 @@ func (s *Store) register(ctx context.Context, open *files, record lifecycle.Reco
 			return err
 		}
 		if used {
-			return fmt.Errorf("%w: incarnation %q was stopped before", lifecycle.ErrInvalidRecord, record.Incarnation)
+			return storekit.StoppedBefore(record.Incarnation)
 		}
 	}
 	record.Data = slices.Clone(record.Data)
@@ -87,12 +69,7 @@ func (s *Store) put(open *files, lines ...recordLine) error {
 	return nil
 }
 
-// Activate puts a record into phase Running with the identity of its process,
-// and counts as a heartbeat. The zero Identity is right where no process is
-// tracked: heartbeats alone decide then.
-//
-// The error matches [lifecycle.ErrNotRegistered] when the record was stopped
-// or its name registered anew: the process it speaks of has no record.
+// Activate implements [lifecycle.Registrar].
 func (s *Store) Activate(ctx context.Context, record lifecycle.Record, identity liveness.Identity) error {
 	_, err := identity.MarshalText()
 	if err == nil {
@@ -106,10 +83,7 @@ func (s *Store) Activate(ctx context.Context, record lifecycle.Record, identity 
 	return nil
 }
 
-// Deactivate puts a record into phase Inactive, without a process, and counts
-// as a heartbeat. Activate makes it run again.
-//
-// The error matches [lifecycle.ErrNotRegistered] as for Activate.
+// Deactivate implements [lifecycle.Registrar].
 func (s *Store) Deactivate(ctx context.Context, record lifecycle.Record) error {
 	err := s.update(ctx, record, opDeactivate, func(line *recordLine) {
 		line.Phase, line.Identity, line.Heartbeat = lifecycle.Inactive, liveness.Identity{}, lifecycle.Beat(s.options.Clock)
@@ -120,11 +94,7 @@ func (s *Store) Deactivate(ctx context.Context, record lifecycle.Record) error {
 	return nil
 }
 
-// Heartbeat notes a sign of life. It is the one write that a loss of power may
-// undo: see the package comment. On a launching record it restarts the time
-// that this has to come up.
-//
-// The error matches [lifecycle.ErrNotRegistered] as for Activate.
+// Heartbeat implements [lifecycle.Registrar].
 func (s *Store) Heartbeat(ctx context.Context, record lifecycle.Record) error {
 	err := s.update(ctx, record, opHeartbeat, func(line *recordLine) {
 		line.Heartbeat = lifecycle.Beat(s.options.Clock)
@@ -161,19 +131,14 @@ func (s *Store) line(record lifecycle.Record, op string) (recordLine, error) {
 	return line, nil
 }
 
-// Bind binds a key, such as the name of a session, to a record until it is
-// stopped or the key is bound to another. Snapshots list the keys; [Store.Bound]
-// finds the record.
-//
-// The error matches [lifecycle.ErrNotRegistered] as for Activate, and
-// [lifecycle.ErrInvalidRecord] for a key that is not UTF-8.
+// Bind implements [lifecycle.Registrar].
 func (s *Store) Bind(ctx context.Context, record lifecycle.Record, key string) error {
-	err := lifecycle.ValidateKey(key)
+	err := storekit.ValidateKey(key)
 	if err == nil {
 		err = s.write(ctx, func(open *files) error { return s.bind(open, record, key) })
 	}
 	if err != nil {
-		return fmt.Errorf("filestore: bind %s to %q: %w", quoteShort(key), record.Name, err)
+		return fmt.Errorf("filestore: bind %s to %q: %w", storekit.Quote(key), record.Name, err)
 	}
 	return nil
 }
@@ -183,7 +148,7 @@ func (s *Store) bind(open *files, record lifecycle.Record, key string) error {
 	if err != nil {
 		return err
 	}
-	line.Bindings = insert(line.Bindings, key)
+	line.Bindings = storekit.InsertKey(line.Bindings, key)
 	var lines []recordLine
 	switch holder, bound := s.state.keys[key]; {
 	case bound && holder == line.Name:
@@ -191,22 +156,13 @@ func (s *Store) bind(open *files, record lifecycle.Record, key string) error {
 	case bound:
 		other := s.state.rows[holder].recordLine
 		other.Op = opUnbind
-		other.Bindings = slices.DeleteFunc(slices.Clone(other.Bindings), func(k string) bool { return k == key })
+		other.Bindings = storekit.RemoveKey(other.Bindings, key)
 		lines = append(lines, other)
 	}
 	return s.put(open, append(lines, line)...)
 }
 
-// insert returns the sorted keys with another one.
-func insert(keys []string, key string) []string {
-	i, found := slices.BinarySearch(keys, key)
-	if found {
-		return keys
-	}
-	return slices.Insert(slices.Clone(keys), i, key)
-}
-
-// Registrations implements [lifecycle.Registry]. It reads what was written since
+// Registrations implements [lifecycle.Registrar]. It reads what was written since
 // the last call of any method.
 func (s *Store) Registrations(ctx context.Context) (n int64, err error) {
 	err = s.read(ctx, func() error {
@@ -217,12 +173,4 @@ func (s *Store) Registrations(ctx context.Context) (n int64, err error) {
 		return 0, fmt.Errorf("filestore: read registrations: %w", err)
 	}
 	return n, nil
-}
-
-func quoteShort(s string) string {
-	const most = 80
-	if len(s) > most {
-		s = strings.ToValidUTF8(s[:most], "") + "…"
-	}
-	return fmt.Sprintf("%q", s)
 }

@@ -235,7 +235,7 @@ func TestEventsComeInPagesFromWhereverOneStopped(t *testing.T) {
 		stops = append(stops, lifecycle.Stop{Record: record, Cause: cause})
 	}
 	c.Assert(records[n-1].Name, qt.Equals, "worker-1000") // oldest first
-	outcomes, err := store.StopBatch(t.Context(), stops)
+	outcomes, err := stopBatch(t.Context(), store, stops)
 	c.Assert(err, qt.IsNil)
 	c.Assert(outcomes, qt.HasLen, n)
 	page, err := store.Events(t.Context(), 0)
@@ -256,7 +256,7 @@ func TestASnapshotIsThatOfTheNewestStop(t *testing.T) {
 	ctx := t.Context()
 	store := open(t, tempDir(t), filestore.Options{})
 	_, err := store.Snapshot(ctx, "worker")
-	c.Assert(err, qt.ErrorIs, filestore.ErrNoSnapshot)
+	c.Assert(err, qt.ErrorIs, lifecycle.ErrNoSnapshot)
 	c.Assert(err, qt.ErrorMatches, `filestore: snapshot of "worker": no snapshot`)
 	for _, data := range []string{`"z first"`, `"a second"`} {
 		for _, name := range []string{"worker", `other "worker"`} {

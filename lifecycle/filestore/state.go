@@ -122,23 +122,13 @@ func (s *state) find(record lifecycle.Record) *row {
 	return nil
 }
 
-// family returns a row and its descendants, parents before children, each once
-// even if their parents form a cycle. Those in gone are left out.
-func (s *state) family(root *row, gone map[*row]bool) []*row {
-	family := []*row{root}
-	if len(s.children[root.Name]) == 0 {
-		return family
+// childrenOf returns the children of a row, by name.
+func (s *state) childrenOf(r *row) []*row {
+	var children []*row
+	for _, name := range slices.Sorted(maps.Keys(s.children[r.Name])) {
+		children = append(children, s.rows[name])
 	}
-	seen := map[*row]bool{root: true}
-	for i := 0; i < len(family); i++ {
-		for _, name := range slices.Sorted(maps.Keys(s.children[family[i].Name])) {
-			if child := s.rows[name]; !seen[child] && !gone[child] {
-				seen[child] = true
-				family = append(family, child)
-			}
-		}
-	}
-	return family
+	return children
 }
 
 // record returns the record, which belongs to the caller. The error of a

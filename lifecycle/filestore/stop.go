@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/rollcall-go/rollcall/internal/storekit"
 	"github.com/rollcall-go/rollcall/lifecycle"
 )
 
@@ -14,120 +15,98 @@ const stepSize = 1 << 20
 
 // Stop implements [lifecycle.Store].
 func (s *Store) Stop(ctx context.Context, record lifecycle.Record, cause lifecycle.Cause) (lifecycle.Outcome, error) {
-	_, outcome, err := s.StopTree(ctx, record, cause)
-	return outcome, err
-}
-
-// StopTree implements [lifecycle.TreeStopper].
-func (s *Store) StopTree(ctx context.Context, record lifecycle.Record, cause lifecycle.Cause) ([]lifecycle.Record, lifecycle.Outcome, error) {
-	outcomes, descendants, err := s.stopSome(ctx, []lifecycle.Stop{{Record: record, Cause: cause}})
-	if err != nil {
-		return nil, 0, fmt.Errorf("filestore: stop %q: %w", record.Name, err)
-	}
-	return descendants, outcomes[0], nil
+	return storekit.StopOne(ctx, s, record, cause)
 }
 
 // StopBatch implements [lifecycle.BatchStopper]. It flushes the events to the
 // disk once for about 1 MiB of them.
-func (s *Store) StopBatch(ctx context.Context, stops []lifecycle.Stop) ([]lifecycle.Outcome, error) {
-	done := make([]lifecycle.Outcome, 0, len(stops))
-	for len(done) < len(stops) {
-		outcomes, _, err := s.stopSome(ctx, stops[len(done):])
-		done = append(done, outcomes...)
+func (s *Store) StopBatch(ctx context.Context, stops []lifecycle.Stop) (done int, err error) {
+	for done < len(stops) {
+		n, err := s.stopSome(ctx, stops[done:])
+		done += n
 		if err != nil {
-			return done, fmt.Errorf("filestore: stop %q: %w", stops[len(done)].Record.Name, err)
+			return done, fmt.Errorf("filestore: stop %q: %w", stops[done].Record.Name, err)
 		}
 	}
 	return done, nil
 }
 
-// stopSome stops the first of the given records, as many as fit. The error is
-// that of the next one. The descendants are those that went along.
-func (s *Store) stopSome(ctx context.Context, stops []lifecycle.Stop) (outcomes []lifecycle.Outcome, descendants []lifecycle.Record, err error) {
+// stopSome stops the first of the given records, as many as fit, and returns how
+// many. The error is that of the next one.
+func (s *Store) stopSome(ctx context.Context, stops []lifecycle.Stop) (n int, err error) {
 	err = s.write(ctx, func(open *files) error {
-		step := stopStep{state: s.state, seq: s.state.seq, gone: map[*row]bool{}}
-		var failed error
-		for _, stop := range stops {
-			outcome, err := step.stop(stop.Record, stop.Cause)
-			if err != nil {
-				failed = err
-				break
-			}
-			outcomes = append(outcomes, outcome)
-			if len(step.text) >= stepSize {
-				break
-			}
+		step := stopStep{state: s.state, seq: s.state.seq, taken: map[string]bool{}}
+		var refused error
+		for ; n < len(stops) && refused == nil && len(step.text) < stepSize; n++ {
+			refused = step.stop(&stops[n])
+		}
+		if refused != nil {
+			n--
 		}
 		if len(step.text) > 0 {
 			if err := s.events.append(open.events, step.text, true); err != nil {
-				outcomes = nil
+				n = 0
 				return unavailable(err)
 			}
 		}
 		for _, e := range step.entries {
 			s.state.applyEvent(e)
 		}
-		descendants = step.descendants
-		return failed
+		return refused
 	})
-	return outcomes, descendants, err
+	return n, err
 }
 
 // stopStep is what is about to be written.
 type stopStep struct {
 	state   *state
 	seq     int64
-	gone    map[*row]bool
+	taken   map[string]bool // the names that are stopped by it
 	text    []byte
 	entries []entry
-	// descendants are the records that are stopped along with another.
-	descendants []lifecycle.Record
 }
 
 // stop stops one record if it is still the one that was given.
-func (step *stopStep) stop(record lifecycle.Record, cause lifecycle.Cause) (lifecycle.Outcome, error) {
-	root := step.state.find(record)
-	if root == nil || step.gone[root] {
-		return lifecycle.AlreadyStopped, nil
+func (step *stopStep) stop(stop *lifecycle.Stop) error {
+	root := step.state.find(stop.Record)
+	if root == nil || step.taken[root.Name] {
+		stop.Outcome = lifecycle.AlreadyStopped
+		return nil
 	}
-	if cause.IfUnchanged {
+	if stop.Cause.IfUnchanged { // without it a garbled record may be stopped
 		if root.err != nil {
-			return 0, root.err
+			return root.err
 		}
-		if !cause.Holds(record, root.Record) {
-			return 0, lifecycle.ErrChanged
-		}
-	}
-	family := step.state.family(root, step.gone)
-	for _, member := range family[1:] {
-		if member.err != nil {
-			return 0, fmt.Errorf("descendant %q: %w", member.Name, member.err)
+		if !stop.Cause.Holds(stop.Record, root.Record) {
+			return lifecycle.ErrChanged
 		}
 	}
+	// With an error this is the last stop of the step.
+	family := storekit.Family(root, func(r *row) string { return r.Name }, step.state.childrenOf, step.taken)
 	text, seq := step.text, step.seq
-	// Children before parents; the record itself comes last.
-	for i, member := range slices.Backward(family) {
-		why := lifecycle.Cause{By: cause.By, Reason: lifecycle.ReasonParentStopped}
-		if i == 0 {
-			why = cause // and whoever asks to stop a garbled record may do so
+	var entries []entry
+	var descendants []lifecycle.Record
+	for i, member := range slices.Backward(family) { // children before parents
+		cause := stop.Cause
+		if i > 0 {
+			cause = cause.ForDescendant()
+			descendant, err := member.record()
+			if err != nil {
+				return fmt.Errorf("descendant %q: %w", member.Name, err)
+			}
+			descendants = append(descendants, descendant)
 		}
-		event := lifecycle.NewEvent(member.snapshot(), why)
+		event := cause.Event(member.snapshot())
 		seq++
 		event.Seq = seq
 		var err error
 		if text, err = appendLine(text, eventLine{event, i}); err != nil {
-			return 0, fmt.Errorf("event of %q: %w", member.Name, err)
+			return fmt.Errorf("event of %q: %w", member.Name, err)
 		}
+		entries = append(entries, entry{event: stopped{seq, member.Name, member.Incarnation}})
 	}
-	step.text = text
-	for i, member := range slices.Backward(family) {
-		if i > 0 {
-			descendant, _ := member.record() // a garbled one was refused
-			step.descendants = append(step.descendants, descendant)
-		}
-		step.seq++
-		step.gone[member] = true
-		step.entries = append(step.entries, entry{event: stopped{step.seq, member.Name, member.Incarnation}})
-	}
-	return lifecycle.Stopped, nil
+	step.text, step.seq = text, seq
+	step.entries = append(step.entries, entries...)
+	stop.Outcome, stop.Descendants = lifecycle.Stopped, descendants
+	return nil
 }

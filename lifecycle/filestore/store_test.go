@@ -74,7 +74,7 @@ func (s *alternating) Stop(ctx context.Context, record lifecycle.Record, cause l
 	return s.next().Stop(ctx, record, cause)
 }
 
-func (s *alternating) StopBatch(ctx context.Context, stops []lifecycle.Stop) ([]lifecycle.Outcome, error) {
+func (s *alternating) StopBatch(ctx context.Context, stops []lifecycle.Stop) (int, error) {
 	return s.next().StopBatch(ctx, stops)
 }
 

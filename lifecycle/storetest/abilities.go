@@ -3,67 +3,15 @@ package storetest
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	"github.com/rollcall-go/rollcall/lifecycle"
 )
 
-// stopsTree is about the ability to tell what was stopped along with a record.
-func stopsTree(ctx context.Context, s Subject) error {
-	tree, ok := s.(lifecycle.TreeStopper)
-	if !ok {
-		return nil
-	}
-	parent, child, grandchild, other := record("parent", "p-1"), record("child", "c-1"), record("grandchild", "g-1"), record("other", "o-1")
-	child.Parent, grandchild.Parent = parent.Name, child.Name
-	if err := put(ctx, s, grandchild, child, parent, other); err != nil {
-		return err
-	}
-	for _, step := range []struct {
-		record  lifecycle.Record
-		outcome lifecycle.Outcome
-		along   []lifecycle.Record
-	}{
-		{parent, lifecycle.Stopped, []lifecycle.Record{child, grandchild}},
-		{parent, lifecycle.AlreadyStopped, nil},
-		{child, lifecycle.AlreadyStopped, nil},
-		{other, lifecycle.Stopped, nil},
-	} {
-		along, outcome, err := tree.StopTree(ctx, step.record, cause)
-		if err != nil || outcome != step.outcome {
-			return fmt.Errorf("StopTree(%q) = %v, %w, want %v", step.record.Name, outcome, err, step.outcome)
-		}
-		slices.SortFunc(along, func(a, b lifecycle.Record) int { return len(a.Name) - len(b.Name) })
-		if len(along) != len(step.along) {
-			return fmt.Errorf("StopTree(%q) tells of %d descendants, want %d", step.record.Name, len(along), len(step.along))
-		}
-		for i, got := range along {
-			if want := step.along[i]; got.Name != want.Name || got.Incarnation != want.Incarnation || got.Identity.String() != want.Identity.String() {
-				return fmt.Errorf("StopTree(%q) tells of %v, want %v", step.record.Name, got, want)
-			}
-		}
-	}
-	changed := record("changed", "1")
-	if err := put(ctx, s, changed); err != nil {
-		return err
-	}
-	stale := changed
-	stale.Phase = lifecycle.Inactive
-	why := cause
-	why.IfUnchanged = true
-	if along, outcome, err := tree.StopTree(ctx, stale, why); err == nil {
-		return fmt.Errorf("StopTree of a record that changed = %v, %v, want an error", along, outcome)
-	}
-	events, err := s.Events(ctx)
-	if err != nil || len(events) != 4 {
-		return fmt.Errorf("%d events, %w, want 4", len(events), err)
-	}
-	return nil
-}
-
 // tellsRegistrations is about the ability to tell for little whether to read.
 func tellsRegistrations(ctx context.Context, s Subject) error {
-	registry, ok := s.(lifecycle.Registry)
+	registry, ok := s.(interface {
+		Registrations(context.Context) (int64, error)
+	})
 	if !ok {
 		return nil
 	}

@@ -43,7 +43,7 @@ var cases = []struct {
 	{"does nothing when cancelled", cancelled},
 	{"shares no memory with callers", sharesNoMemory},
 	{"stops in batches as one by one", stopsBatch},
-	{"tells which descendants it stopped", stopsTree},
+	{"tells which descendants it stopped", tellsDescendants},
 	{"tells that there is something new", tellsRegistrations},
 	{"keeps all when reopened", reopens},
 }
@@ -295,7 +295,7 @@ func stopsWithEvent(ctx context.Context, s Subject) error {
 	if e.At.IsZero() {
 		return errors.New("the event has no time")
 	}
-	if e.Action != lifecycle.ActionStopped || e.By != cause.By || e.Reason != cause.Reason || e.Verdict != cause.Verdict.String() {
+	if e.Action != "stopped" || e.By != cause.By || e.Reason != cause.Reason || e.Verdict != cause.Verdict.String() {
 		return fmt.Errorf("event is %q by %q for %q with verdict %q, want the cause %+v", e.Action, e.By, e.Reason, e.Verdict, cause)
 	}
 	if err := sameRecord(e.Snapshot.Record, r); err != nil {
@@ -720,52 +720,6 @@ func sharesNoMemory(ctx context.Context, s Subject) error {
 		clear(e.Snapshot.Bindings)
 	}
 	return nil
-}
-
-func stopsBatch(ctx context.Context, s Subject) error {
-	batch, ok := s.(lifecycle.BatchStopper)
-	if !ok {
-		return nil
-	}
-	changed := record("changed", "1")
-	changed.Heartbeat.Awake++
-	child := record("child", "1")
-	child.Parent = "a"
-	if err := put(ctx, s, record("a", "1"), child, record("b", "2"), changed, record("last", "1")); err != nil {
-		return err
-	}
-	ifUnchanged := cause
-	ifUnchanged.IfUnchanged, ifUnchanged.Verdict = true, liveness.Verdict{}
-	stops := []lifecycle.Stop{
-		{Record: record("a", "1"), Cause: ifUnchanged},
-		{Record: record("a", "1"), Cause: ifUnchanged},
-		{Record: child, Cause: ifUnchanged},
-		{Record: record("b", "1"), Cause: ifUnchanged},
-		{Record: record("nobody", "1"), Cause: ifUnchanged},
-		{Record: record("changed", "1"), Cause: ifUnchanged},
-		{Record: record("last", "1"), Cause: ifUnchanged},
-	}
-	want := []lifecycle.Outcome{lifecycle.Stopped, lifecycle.AlreadyStopped, lifecycle.AlreadyStopped, lifecycle.AlreadyStopped, lifecycle.AlreadyStopped}
-	outcomes, err := batch.StopBatch(ctx, stops)
-	if !slices.Equal(outcomes, want) || !errors.Is(err, lifecycle.ErrChanged) {
-		return fmt.Errorf("StopBatch = %v, %v, want %v, ErrChanged", outcomes, err, want)
-	}
-	if err := holds(ctx, s, []string{"b", "changed", "last"}, []string{"a", "child"}); err != nil {
-		return err
-	}
-	outcomes, err = batch.StopBatch(ctx, stops[6:])
-	if !slices.Equal(outcomes, []lifecycle.Outcome{lifecycle.Stopped}) || err != nil {
-		return fmt.Errorf("StopBatch of the rest = %v, %v", outcomes, err)
-	}
-	if outcomes, err = batch.StopBatch(ctx, nil); len(outcomes) != 0 || err != nil {
-		return fmt.Errorf("StopBatch of nothing = %v, %v", outcomes, err)
-	}
-	over, cancel := context.WithCancel(ctx)
-	cancel()
-	if outcomes, err = batch.StopBatch(over, []lifecycle.Stop{{Record: record("b", "2"), Cause: cause}}); len(outcomes) != 0 || !errors.Is(err, context.Canceled) {
-		return fmt.Errorf("StopBatch with a cancelled context = %v, %v", outcomes, err)
-	}
-	return holds(ctx, s, []string{"b", "changed"}, []string{"a", "child", "last"})
 }
 
 func reopens(ctx context.Context, s Subject) error {

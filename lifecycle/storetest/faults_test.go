@@ -46,15 +46,6 @@ const (
 	reopened    = "keeps all when reopened"
 )
 
-func editTree(edit func([]lifecycle.Record) []lifecycle.Record) func(*faulty) {
-	return func(f *faulty) {
-		f.stopTree = func(ctx context.Context, r lifecycle.Record, why lifecycle.Cause) ([]lifecycle.Record, lifecycle.Outcome, error) {
-			along, outcome, err := f.Store.StopTree(ctx, r, why)
-			return edit(along), outcome, err
-		}
-	}
-}
-
 var faults = []struct {
 	name     string
 	caughtBy string
@@ -298,58 +289,73 @@ var faults = []struct {
 	})},
 
 	{"stops nothing in a batch", batch, func(f *faulty) {
-		f.stopBatch = func(context.Context, []lifecycle.Stop) ([]lifecycle.Outcome, error) { return nil, nil }
+		f.stopBatch = func(context.Context, []lifecycle.Stop) (int, error) { return 0, nil }
 	}},
 	{"passes over an error in a batch", batch, func(f *faulty) {
-		f.stopBatch = func(ctx context.Context, stops []lifecycle.Stop) ([]lifecycle.Outcome, error) {
-			outcomes := make([]lifecycle.Outcome, len(stops))
+		f.stopBatch = func(ctx context.Context, stops []lifecycle.Stop) (int, error) {
 			var errs error
-			for i, stop := range stops {
-				var err error
-				outcomes[i], err = f.Stop(ctx, stop.Record, stop.Cause)
+			for i := range stops {
+				_, err := f.Store.StopBatch(ctx, stops[i:i+1])
 				errs = errors.Join(errs, err)
 			}
-			return outcomes, errs
+			return len(stops), errs
 		}
 	}},
-	{"hides the error of a batch", batch, editBatch(func(outcomes []lifecycle.Outcome, _ error) ([]lifecycle.Outcome, error) { return outcomes, nil })},
-	{"calls every outcome of a batch Stopped", batch, editBatch(func(outcomes []lifecycle.Outcome, err error) ([]lifecycle.Outcome, error) {
-		return slices.Repeat([]lifecycle.Outcome{lifecycle.Stopped}, len(outcomes)), err
+	{"hides the error of a batch", batch, editBatch(func(_ []lifecycle.Stop, n int, _ error) (int, error) { return n, nil })},
+	{"calls every outcome of a batch Stopped", batch, editBatch(func(stops []lifecycle.Stop, n int, err error) (int, error) {
+		for i := range stops {
+			stops[i].Outcome = lifecycle.Stopped
+		}
+		return n, err
 	})},
-	{"reverses the outcomes of a batch", batch, editBatch(func(outcomes []lifecycle.Outcome, err error) ([]lifecycle.Outcome, error) {
-		slices.Reverse(outcomes)
-		return outcomes, err
+	{"says nothing of the outcomes of a batch", batch, editBatch(func(stops []lifecycle.Stop, n int, err error) (int, error) {
+		for i := range stops {
+			stops[i].Outcome = 0
+		}
+		return n, err
 	})},
-	{"has an error for an empty batch", batch, editBatch(func(outcomes []lifecycle.Outcome, err error) ([]lifecycle.Outcome, error) {
-		if len(outcomes) == 0 && err == nil {
+	{"miscounts a batch", batch, editBatch(func(_ []lifecycle.Stop, n int, err error) (int, error) { return max(0, n-1), err })},
+	{"has an error for an empty batch", batch, editBatch(func(_ []lifecycle.Stop, n int, err error) (int, error) {
+		if n == 0 && err == nil {
 			err = errors.New("nothing to do")
 		}
-		return outcomes, err
+		return n, err
 	})},
 	{"stops a batch under a cancelled context", batch, func(f *faulty) {
-		stop := f.stopBatch
-		f.stopBatch = func(ctx context.Context, stops []lifecycle.Stop) ([]lifecycle.Outcome, error) {
-			return stop(context.WithoutCancel(ctx), stops)
+		f.stopBatch = func(ctx context.Context, stops []lifecycle.Stop) (int, error) {
+			return f.Store.StopBatch(context.WithoutCancel(ctx), stops)
+		}
+	}},
+	{"stops a batch that changed", batch, func(f *faulty) {
+		f.stopBatch = func(ctx context.Context, stops []lifecycle.Stop) (int, error) {
+			for i := range stops {
+				stops[i].Cause.IfUnchanged = false
+			}
+			return f.Store.StopBatch(ctx, stops)
 		}
 	}},
 
-	{"does not tell of descendants", tree, editTree(func([]lifecycle.Record) []lifecycle.Record { return nil })},
-	{"tells of a child only", tree, editTree(func(along []lifecycle.Record) []lifecycle.Record { return along[:min(1, len(along))] })},
-	{"tells of descendants without their process", tree, editTree(func(along []lifecycle.Record) []lifecycle.Record {
+	{"does not tell of descendants", tree, editDescendants(func([]lifecycle.Record) []lifecycle.Record { return nil })},
+	{"tells of a child only", tree, editDescendants(func(along []lifecycle.Record) []lifecycle.Record { return along[:min(1, len(along))] })},
+	{"tells of descendants without their process", tree, editDescendants(func(along []lifecycle.Record) []lifecycle.Record {
 		for i := range along {
 			along[i].Identity = liveness.Identity{}
 		}
 		return along
 	})},
-	{"tells of descendants and stops nothing", tree, func(f *faulty) {
-		f.stopTree = func(ctx context.Context, r lifecycle.Record, _ lifecycle.Cause) ([]lifecycle.Record, lifecycle.Outcome, error) {
-			return nil, lifecycle.Stopped, nil
+	{"tells of all descendants of a batch at its first record", tree, editBatch(func(stops []lifecycle.Stop, n int, err error) (int, error) {
+		for i := range stops[1:] {
+			stops[0].Descendants = append(stops[0].Descendants, stops[1+i].Descendants...)
+			stops[1+i].Descendants = nil
 		}
-	}},
-	{"stops a tree that changed", tree, func(f *faulty) {
-		f.stopTree = func(ctx context.Context, r lifecycle.Record, why lifecycle.Cause) ([]lifecycle.Record, lifecycle.Outcome, error) {
-			why.IfUnchanged = false
-			return f.Store.StopTree(ctx, r, why)
+		return n, err
+	})},
+	{"tells of descendants and stops nothing", tree, func(f *faulty) {
+		f.stopBatch = func(_ context.Context, stops []lifecycle.Stop) (int, error) {
+			for i := range stops {
+				stops[i].Outcome = lifecycle.Stopped
+			}
+			return len(stops), nil
 		}
 	}},
 	{"tells the same number of registrations", registered, func(f *faulty) {
@@ -390,13 +396,24 @@ func says(instead, outcome lifecycle.Outcome, err error) func(*faulty) {
 	}
 }
 
-func editBatch(edit func([]lifecycle.Outcome, error) ([]lifecycle.Outcome, error)) func(*faulty) {
+// editBatch changes what a batch comes to.
+func editBatch(edit func([]lifecycle.Stop, int, error) (int, error)) func(*faulty) {
 	return func(f *faulty) {
-		stop := f.stopBatch
-		f.stopBatch = func(ctx context.Context, stops []lifecycle.Stop) ([]lifecycle.Outcome, error) {
-			return edit(stop(ctx, stops))
+		f.stopBatch = func(ctx context.Context, stops []lifecycle.Stop) (int, error) {
+			n, err := f.Store.StopBatch(ctx, stops)
+			return edit(stops, n, err)
 		}
 	}
+}
+
+// editDescendants changes what a batch tells of descendants.
+func editDescendants(edit func([]lifecycle.Record) []lifecycle.Record) func(*faulty) {
+	return editBatch(func(stops []lifecycle.Stop, n int, err error) (int, error) {
+		for i := range stops {
+			stops[i].Descendants = edit(stops[i].Descendants)
+		}
+		return n, err
+	})
 }
 
 var kvFaults = []struct {

@@ -24,8 +24,7 @@ type faulty struct {
 	bind       func(context.Context, lifecycle.Record, string) error
 	events     func(context.Context) ([]lifecycle.Event, error)
 	stop       func(context.Context, lifecycle.Record, lifecycle.Cause) (lifecycle.Outcome, error)
-	stopBatch  func(context.Context, []lifecycle.Stop) ([]lifecycle.Outcome, error)
-	stopTree   func(context.Context, lifecycle.Record, lifecycle.Cause) ([]lifecycle.Record, lifecycle.Outcome, error)
+	stopBatch  func(context.Context, []lifecycle.Stop) (int, error)
 	registered func(context.Context) (int64, error)
 	reopen     func() storetest.Subject
 }
@@ -39,28 +38,15 @@ var (
 func newFaulty(quit <-chan struct{}) *faulty {
 	f := &faulty{Store: new(memstore.Store), quit: quit}
 	f.candidates, f.bind, f.stop = f.Store.Candidates, f.Store.Bind, f.Store.Stop
-	f.stopTree, f.registered = f.Store.StopTree, f.Store.Registrations
+	f.registered = f.Store.Registrations
 	f.put = func(ctx context.Context, r lifecycle.Record) error {
 		_, err := f.Store.Put(ctx, r)
 		return err
 	}
 	f.events = func(ctx context.Context) ([]lifecycle.Event, error) { return f.Store.Events(ctx, 0) }
-	f.stopBatch = func(ctx context.Context, stops []lifecycle.Stop) (outcomes []lifecycle.Outcome, err error) {
-		for _, stop := range stops {
-			outcome, err := f.Stop(ctx, stop.Record, stop.Cause)
-			if err != nil {
-				return outcomes, err
-			}
-			outcomes = append(outcomes, outcome)
-		}
-		return outcomes, nil
-	}
+	f.stopBatch = f.Store.StopBatch
 	f.reopen = func() storetest.Subject { return f }
 	return f
-}
-
-func (f *faulty) StopTree(ctx context.Context, record lifecycle.Record, cause lifecycle.Cause) ([]lifecycle.Record, lifecycle.Outcome, error) {
-	return f.stopTree(ctx, record, cause)
 }
 
 func (f *faulty) Registrations(ctx context.Context) (int64, error) { return f.registered(ctx) }
@@ -76,7 +62,7 @@ func (f *faulty) Events(ctx context.Context) ([]lifecycle.Event, error) { return
 func (f *faulty) Stop(ctx context.Context, r lifecycle.Record, cause lifecycle.Cause) (lifecycle.Outcome, error) {
 	return f.stop(ctx, r, cause)
 }
-func (f *faulty) StopBatch(ctx context.Context, stops []lifecycle.Stop) ([]lifecycle.Outcome, error) {
+func (f *faulty) StopBatch(ctx context.Context, stops []lifecycle.Stop) (int, error) {
 	return f.stopBatch(ctx, stops)
 }
 func (f *faulty) Reopen(context.Context) (storetest.Subject, error) { return f.reopen(), nil }

@@ -37,11 +37,11 @@ func ExampleWorld_Suspend() {
 	cleaner := lifecycle.Cleaner{Store: new(memstore.Store), Liveness: world, Clock: world, StaleAfter: time.Hour}
 	record := lifecycle.Record{Name: "agent", Incarnation: "1", Heartbeat: lifecycle.Beat(world)}
 	world.Suspend(9 * time.Hour)
-	decision, err := cleaner.Judge(record)
-	fmt.Println(decision.Action, decision.Reason, err)
+	decision, err := cleaner.Decide(record)
+	fmt.Println(decision.Verb(), decision.Reason, err)
 	world.Advance(2 * time.Hour)
-	decision, err = cleaner.Judge(record)
-	fmt.Println(decision.Action, decision.Reason, err)
+	decision, err = cleaner.Decide(record)
+	fmt.Println(decision.Verb(), decision.Reason, err)
 	// Output:
 	// keep heartbeat <nil>
 	// stop stale <nil>
@@ -61,7 +61,7 @@ func ExampleWorld_Open() {
 
 	cleaner := lifecycle.Cleaner{
 		Store: store, Liveness: world, Clock: world,
-		Terminate: lifecycle.Termination{Liveness: world, Grace: time.Minute, Group: true}.End,
+		Terminate: &lifecycle.Termination{Grace: time.Minute, Group: true},
 	}
 	outcome, err := cleaner.Stop(ctx, record, lifecycle.Cause{By: "user", Reason: "asked"})
 	fmt.Println(outcome, err)

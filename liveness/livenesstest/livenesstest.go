@@ -14,7 +14,7 @@
 // processes can be tested too:
 //
 //	world.Ignore(worker.PID, syscall.SIGTERM)
-//	cleaner.Terminate = lifecycle.Termination{Liveness: world, Grace: time.Second}.End
+//	cleaner.Terminate = &lifecycle.Termination{Grace: time.Second}
 //	outcome, err := cleaner.Stop(ctx, record, cause)
 //	// world.Signals() is map[worker.PID: {SIGTERM, SIGCONT, SIGKILL}]
 //

@@ -244,16 +244,16 @@ func TestProcessThatCannotBeKilledIsToldAsSuch(t *testing.T) {
 			id := world.Start()
 			world.Group(id.PID)
 			world.Ignore(id.PID, syscall.SIGTERM, os.Kill)
-			termination := lifecycle.Termination{Liveness: world, Grace: time.Minute, Group: group}
+			cleaner := lifecycle.Cleaner{Liveness: world, Terminate: &lifecycle.Termination{Grace: time.Minute, Group: group}}
 			record := lifecycle.Record{Name: "stuck", Identity: id}
 			began := time.Now()
-			c.Check(termination.End(t.Context(), record), qt.ErrorIs, context.DeadlineExceeded)
+			c.Check(cleaner.EndProcess(t.Context(), record), qt.ErrorIs, context.DeadlineExceeded)
 			c.Check(time.Since(began), qt.Equals, time.Minute+10*time.Second)
 			says(c, world, id, alive)
 			c.Check(world.Signals(), qt.DeepEquals, map[int][]os.Signal{id.PID: sent(syscall.SIGTERM, os.Kill)})
 
 			world.Ignore(id.PID) // the disk is there again
-			c.Check(termination.End(t.Context(), record), qt.IsNil)
+			c.Check(cleaner.EndProcess(t.Context(), record), qt.IsNil)
 			says(c, world, id, nobody)
 		})
 	}
@@ -414,7 +414,7 @@ func TestCleanerEndsWhatItStopsAndNobodyElse(t *testing.T) {
 		put("bystander", world.Start())
 		cleaner := lifecycle.Cleaner{
 			Store: store, Liveness: world, Clock: world,
-			Terminate: lifecycle.Termination{Liveness: world, Grace: grace, Group: true}.End,
+			Terminate: &lifecycle.Termination{Grace: grace, Group: true},
 		}
 		outcome, err := cleaner.Stop(t.Context(), asked, lifecycle.Cause{By: "user", Reason: "asked"})
 		c.Assert(err, qt.IsNil)

@@ -22,12 +22,12 @@ func TestDecisionExplainsItself(t *testing.T) {
 		want     string
 	}{
 		{"alive", lifecycle.Decision{Reason: lifecycle.ReasonAlive, Verdict: runs}, "keep: alive (alive: the recorded process runs)"},
-		{"dead", lifecycle.Decision{Action: lifecycle.Stopping, Reason: lifecycle.ReasonDied, Verdict: died}, "stop: exit:died (dead: no process has its PID)"},
+		{"dead", lifecycle.Decision{Stop: true, Reason: lifecycle.ReasonDied, Verdict: died}, "stop: exit:died (dead: no process has its PID)"},
 		{"not known", lifecycle.Decision{Reason: liveness.NoEvidence.String()}, "keep: no_evidence (unknown: nothing recorded tells whose PID it is now)"},
-		{"not known, and silent", lifecycle.Decision{Action: lifecycle.Stopping, Reason: lifecycle.ReasonStale, Verdict: denied}, "stop: stale (unknown: the evidence could not be read (permission denied by the test); its heartbeat is too old)"},
-		{"no process", lifecycle.Decision{Reason: lifecycle.ReasonNoProcess}, "keep: no_process (no process is tracked, and there is no age to judge by)"},
+		{"not known, and silent", lifecycle.Decision{Stop: true, Reason: lifecycle.ReasonStale, Verdict: denied}, "stop: stale (unknown: the evidence could not be read (permission denied by the test); its heartbeat is too old)"},
+		{"no process", lifecycle.Decision{Reason: lifecycle.ReasonUntracked}, "keep: untracked (no process is tracked, and there is no age to judge by)"},
 		{"launching", lifecycle.Decision{Reason: lifecycle.ReasonLaunching}, "keep: launching (it may still come up)"},
-		{"another owner's", lifecycle.Decision{Action: lifecycle.Skip, Reason: lifecycle.ReasonOtherOwner}, "skip: other_owner (it belongs to another machine or device)"},
+		{"another owner's", lifecycle.Decision{Reason: lifecycle.ReasonOtherOwner}, "skip: other_owner (it belongs to another machine or device)"},
 	} {
 		c.Run(test.name, func(c *qt.C) {
 			c.Assert(test.decision.String(), qt.Equals, test.want)
@@ -49,7 +49,7 @@ func TestEachDecisionOfARecordWithoutAProcessHasASentence(t *testing.T) {
 		for _, owner := range []string{"", "another"} {
 			for _, heartbeat := range []lifecycle.Heartbeat{beat, lifecycle.Beat(world)} {
 				for _, cleaner := range []lifecycle.Cleaner{cleaner, patient} {
-					decision, err := cleaner.Judge(lifecycle.Record{Name: "a", Incarnation: "1", Owner: owner, Phase: phase, Heartbeat: heartbeat})
+					decision, err := cleaner.Decide(lifecycle.Record{Name: "a", Incarnation: "1", Owner: owner, Phase: phase, Heartbeat: heartbeat})
 					c.Assert(err, qt.IsNil)
 					reasons[decision.Reason] = true
 					c.Check(decision.String(), qt.Matches, `(keep|stop|skip): \w+ \([a-z ,]+\)`)
