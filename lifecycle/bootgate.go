@@ -49,11 +49,11 @@ type BootGate struct {
 	// Every opens the gate again after that much awake time. Zero keeps it
 	// closed until the next boot.
 	Every time.Duration
-	// ClaimTimeout is how much awake time a claim holds whose claimer is alive but
-	// does not finish: one that was suspended from its terminal, or hangs. After
-	// that the next caller runs the function as well. Zero is five minutes; a
-	// negative one is no limit. A claimer that can be called neither alive nor dead
-	// holds the gate for a minute at most.
+	// ClaimTimeout is how much awake time a claimer has to finish while it lives;
+	// one that was suspended from its terminal, or hangs, does not. After that the
+	// next caller runs the function as well. Zero is five minutes; negative is no
+	// limit. A claimer that can be called neither alive nor dead has a minute at
+	// most.
 	ClaimTimeout time.Duration
 
 	// Liveness judges the process that has claimed the gate; nil is
@@ -68,17 +68,15 @@ type BootGate struct {
 // Do runs the function unless it has been run in this boot. It reports whether
 // it did, and returns the function's error or that of the KV.
 //
-// The gate is claimed for this process before the function runs, and closed
-// after the function has returned nil. While the claimer lives, others return
-// at once without running it, for as long as ClaimTimeout. When the claimer dies
-// on the way the next one takes over; when the function fails the gate opens
-// again. A claim that could not be taken back, because the KV failed, is an error,
-// and holds until the claimer calls Do again or ends, or ClaimTimeout has passed.
-// Where the boot cannot be read, the function runs every time. A state that the KV
-// holds from a later awake time than now is of another boot, and counts for
-// nothing.
+// Do claims the gate for this process, runs the function, and closes the gate if
+// the function returned nil; otherwise it opens it again. While the claimer lives
+// others return at once, for as long as ClaimTimeout. When it dies the next caller
+// takes over. A claim that could not be taken back because the KV failed is an
+// error; it holds until the claimer calls Do again or ends, or ClaimTimeout has
+// passed. Where the boot cannot be read, the function runs every time. A state from
+// a later awake time than now is of another boot, and is ignored.
 //
-// A closed gate costs the reading of the boot ID, of the clock and one Get.
+// A closed gate costs one reading of the boot ID, one of the clock and one Get.
 func (g BootGate) Do(ctx context.Context, f func(context.Context) error) (ran bool, err error) {
 	ran, _, err = g.do(ctx, f)
 	return ran, err
@@ -168,9 +166,8 @@ const unjudgedClaim = time.Minute
 // defaultClaimTimeout is what ClaimTimeout is if it is zero.
 const defaultClaimTimeout = 5 * time.Minute
 
-// closed reports whether the value says that the function has run, or is being
-// run by somebody who lives, the claimer; that one is named also where it has had
-// its time.
+// closed reports whether the value says that the function has run, or that a
+// living claimer is running it. The claimer is returned also after its time is up.
 func (g BootGate) closed(value string, self liveness.Identity) (closed bool, claimer liveness.Identity, err error) {
 	state, ok := parseGateState(value)
 	if !ok {
@@ -211,7 +208,7 @@ func (g BootGate) closed(value string, self liveness.Identity) (closed bool, cla
 	}
 }
 
-// checkClaimer says whether the claimer of a run is at it.
+// checkClaimer says whether the claimer still runs the function.
 func (g BootGate) checkClaimer(state gateState, self liveness.Identity) (liveness.State, error) {
 	if state.claimer == self {
 		if _, underWay := claims.Load(state.run); underWay {

@@ -46,8 +46,8 @@ type Cleaner struct {
 	StaleAfter time.Duration
 
 	// InactiveAfter is how much awake time an inactive record is kept, counted
-	// from its last heartbeat. Of one from an earlier boot only the time that
-	// this boot has been awake counts. Zero is no limit.
+	// from its last heartbeat, or from the start of this boot if the heartbeat is
+	// of an earlier one. Zero is no limit.
 	InactiveAfter time.Duration
 
 	// Concurrency is how many records are judged, and stopped one by one, at
@@ -93,9 +93,9 @@ type Cleaner struct {
 // One record's error never keeps the others from being judged: Clean goes on
 // and returns all errors joined, each naming its record. A record that could
 // not be read or judged is kept. A cancelled ctx ends the pass between two
-// records; the error then matches that of ctx, and the report tells what was
-// done until then. So does a store that is not to be had: see
-// [ErrUnavailable].
+// records, and so does a store that is unavailable, see [ErrUnavailable]. The
+// error then matches that of ctx, or of the store, and the report tells what was
+// done until then.
 //
 // A record that changed while it was judged is read and judged once more; if
 // it changed again it is kept, with [ReasonChanged]. A process that was found
@@ -120,8 +120,8 @@ func (c Cleaner) Clean(ctx context.Context) (Report, error) {
 //
 // A pass that returns an error, also that of a single record, or that kept a
 // record because it changed, leaves the gate open: the next start tries again.
-// A dry run ignores the gate. Where the gate
-// has no Liveness or Clock of its own, those of the Cleaner are used.
+// A dry run ignores the gate. A gate without a Liveness or a Clock uses those of
+// the Cleaner.
 func (c Cleaner) CleanOncePerBoot(ctx context.Context, gate *BootGate) (Report, error) {
 	if c.DryRun {
 		return c.Clean(ctx)
@@ -178,10 +178,10 @@ func (c Cleaner) Decide(record Record) (Decision, error) {
 // set and the store tells of them, see [BatchStopper]. A record of another owner
 // is stopped like any other.
 //
-// The process that is ended is that of the given record. One that was recorded after
-// the record was read, as of a record that was launching then, lives on. With
-// IfUnchanged in the cause Stop refuses instead, with an error that matches
-// [ErrChanged]: nothing is stopped, and the record is to be read again.
+// It ends the process of the given record. A process that was recorded since the
+// record was read, such as that of a record that was launching then, lives on. With
+// IfUnchanged in the cause, Stop refuses instead, with an error that matches
+// [ErrChanged]: nothing is stopped; read the record again.
 //
 // The outcome tells what became of the record: with an error that matches
 // [ErrNotEnded] it is Stopped, and a process may live on; with another error

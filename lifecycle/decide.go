@@ -17,11 +17,11 @@ type decider struct {
 	now     Heartbeat
 	// compareBoot relates a boot to that of now.
 	compareBoot func(bootid.ID) bootid.Relation
-	// living are the identities that were found alive in this pass, each asked
-	// for once: many records may track one process. Alive only keeps a
-	// record, as it would have been kept a moment ago; what may stop one is
+	// living has the text of each identity that was found alive in this pass,
+	// which is asked for once: many records may track one process. Alive only
+	// keeps a record, as it would have been kept a moment ago; what may stop one is
 	// asked for each.
-	living map[liveness.Identity]liveness.Verdict
+	living map[string]liveness.Verdict
 	mu     sync.Mutex // guards living
 }
 
@@ -58,21 +58,40 @@ func newDecider(c Cleaner) *decider {
 
 // check judges the process of a record.
 func (d *decider) check(id liveness.Identity) liveness.Verdict {
-	d.mu.Lock()
-	verdict, ok := d.living[id]
-	d.mu.Unlock()
-	if ok {
+	text, verdict, known := d.known(id)
+	if known {
 		return verdict
 	}
-	if verdict = d.Liveness.Check(id); verdict.State == liveness.Alive {
+	verdict = d.Liveness.Check(id)
+	if verdict.State == liveness.Alive {
+		if text == "" {
+			text = id.String()
+		}
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		if d.living == nil {
-			d.living = map[liveness.Identity]liveness.Verdict{}
+			d.living = map[string]liveness.Verdict{}
 		}
-		d.living[id] = verdict
+		d.living[text] = verdict
 	}
 	return verdict
+}
+
+// known returns the verdict on a process that was found alive in this pass. The text
+// is that of the identity, or empty where no process was: a text costs more than
+// many a check.
+func (d *decider) known(id liveness.Identity) (text string, verdict liveness.Verdict, ok bool) {
+	d.mu.Lock()
+	none := len(d.living) == 0
+	d.mu.Unlock()
+	if none {
+		return "", liveness.Verdict{}, false
+	}
+	text = id.String()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	verdict, ok = d.living[text]
+	return text, verdict, ok
 }
 
 // decide is the decision table. An error means that the record is not one that
@@ -144,19 +163,20 @@ func (d *decider) decideRunning(record *Record) (Decision, error) {
 }
 
 // launchFailed reports whether a launch that began with the given heartbeat
-// can no longer succeed: whoever was launching it is gone with its boot, or
-// has had its time.
+// can no longer succeed: the launching program is gone with its boot, or has had
+// its time.
 func (d *decider) launchFailed(began Heartbeat) bool {
 	age, relation := d.age(began)
 	return relation == bootid.OtherBoot || exceeds(age, d.LaunchTimeout)
 }
 
 // age says how much awake time has passed between h and now, at least. For a
-// heartbeat of an earlier boot that is what this boot has been awake. Awake time
-// does not go back within a boot: where it did, that is another boot, whatever the
-// IDs say. Where it is not known whether two IDs of one quality are of one boot, the
-// age is the lesser of what it would be in either case. Between two views of one
-// container, one with its own boot ID and one with the kernel's, there is none.
+// heartbeat of an earlier boot that is the time that this boot has been awake.
+//
+// Awake time does not go back within a boot: where it did, h is of another boot,
+// even if the IDs are equal. Where two IDs of one quality may or may not be of one
+// boot, the age is the lesser of both cases. Two views of one container, one with
+// its own boot ID and one with the kernel's, have no age between them.
 func (d *decider) age(h Heartbeat) (age time.Duration, relation bootid.Relation) {
 	relation = d.compareBoot(h.Boot)
 	if !h.Boot.Valid() || h.Boot.Boot == "" || d.now.Boot.Boot == "" {

@@ -21,6 +21,12 @@ type Record struct {
 	Incarnation string `json:"incarnation"`
 	// Owner is the machine or device that the record belongs to. Empty is
 	// this one.
+	//
+	// It alone tells apart machines that have no machine ID, or were cloned with
+	// one. A sandbox with a kernel of its own, such as gVisor's, is a machine in
+	// this sense: where several share a store at once each needs an owner, or the
+	// heartbeats and launches of one look to the others like those of an earlier
+	// boot.
 	Owner string `json:"owner,omitempty"`
 	// Phase says which rule the record is judged by.
 	Phase Phase `json:"phase"`
@@ -32,8 +38,8 @@ type Record struct {
 	CreatedAt time.Time `json:"created_at"`
 	// Heartbeat is the last sign of life. A registration counts as one.
 	Heartbeat Heartbeat `json:"heartbeat"`
-	// Parent is the Name of the record that this one is stopped with; empty
-	// for none.
+	// Parent is the Name of the record that this one is stopped with, whatever
+	// its own state or owner; empty for none.
 	Parent string `json:"parent,omitempty"`
 	// Data is the host's own, any JSON value, as it will want it back from
 	// the snapshot; nil for none.
@@ -133,7 +139,9 @@ func (p *Phase) UnmarshalText(text []byte) error {
 // a boot has been awake. Neither a step of the wall clock nor a suspend makes
 // a heartbeat older. [Beat] makes one.
 //
-// The zero Heartbeat is none; its age is not known.
+// The zero Heartbeat is none, and has no age. Nor has one from a container of LXC
+// or systemd-nspawn for a program that sees the kernel's boot ID in place of the
+// container's, or the other way round.
 type Heartbeat struct {
 	// Boot is the boot in which it happened.
 	Boot bootid.ID `json:"boot"`

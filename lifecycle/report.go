@@ -13,13 +13,13 @@ import (
 
 // Report says what a pass of a [Cleaner] did.
 type Report struct {
-	// GateClosed says that there was no pass: the gate had been passed in
-	// this boot already, or another process was in it. All else is zero then,
-	// but GateClaimer.
+	// GateClosed says that there was no pass: this boot had its pass already, or
+	// another process is making it. All else but GateClaimer is zero then.
 	GateClosed bool
-	// GateClaimer is a process that has claimed the gate and has not finished. With
-	// GateClosed it still has time; otherwise it has overrun [BootGate.ClaimTimeout],
-	// as a suspended process does, and this pass was made beside it. Nil is none.
+	// GateClaimer is a process that has claimed the gate and has not finished; nil
+	// for none. With GateClosed it still has time. Otherwise it has overrun
+	// [BootGate.ClaimTimeout], as a suspended process does, and this pass was made
+	// beside it.
 	GateClaimer *liveness.Identity
 	// DryRun says that nothing was stopped; Stopped, StoppedBy and Stops tell
 	// what would have been.

@@ -15,10 +15,9 @@ import (
 // records. Implementations are safe for concurrent use, also by several
 // processes where they share the records. Package storetest checks one.
 type Store interface {
-	// Candidates yields every record that may have to be stopped: all of them
-	// is right, leaving out those that are no longer registered. The order is
-	// free, and a record that is registered or stopped meanwhile may be
-	// yielded or not.
+	// Candidates yields every record that may have to be stopped. To yield all
+	// that are registered is right. The order is free, and a record that is
+	// registered or stopped meanwhile may be yielded or not.
 	//
 	// A record that cannot be read is yielded as an error, with as much of
 	// the Record filled in as is known, and the iteration goes on. An error
@@ -40,10 +39,9 @@ type Store interface {
 	//     stopped, with the reason [ReasonParentStopped]. A cycle of parents
 	//     is followed once round.
 	//
-	// All this only if the stored record has the Name and the Incarnation of
-	// the given one, and the cause [Cause.Holds] for it. If no record of that
-	// Name and Incarnation is stored the outcome is AlreadyStopped, which is no
-	// error.
+	// It does this only if the stored record has the Name and the Incarnation of
+	// the given one, and the cause [Cause.Holds] for it. Where no such record is
+	// stored the outcome is AlreadyStopped, which is no error.
 	//
 	// An error means that nothing happened and that a retry is safe.
 	// ErrChanged is one of them.
@@ -97,11 +95,10 @@ type Cause struct {
 	IfUnchanged bool
 }
 
-// Holds reports whether the cause, found for a record as it was read, is one to
-// stop the stored record of the same Name and Incarnation. It is if IfUnchanged
-// is not set. Otherwise the two must be in the same state, see [Record.SameState];
-// where Verdict is Dead, another Heartbeat is no matter: the process is dead
-// whoever has beaten for it.
+// Holds reports whether the cause, found for a record as it was read, is still one
+// to stop the stored record of the same Name and Incarnation. Without IfUnchanged
+// it is. Otherwise the two must be in the same state, see [Record.SameState], but
+// for the Heartbeat where Verdict is Dead: a beat does not bring a process back.
 func (c Cause) Holds(read, stored Record) bool {
 	if !c.IfUnchanged {
 		return true
@@ -136,8 +133,7 @@ const BySystem = "system"
 type Stop struct {
 	Record Record
 	Cause  Cause
-	// Outcome is zero where the record was not to be stopped yet, or only in a
-	// dry run.
+	// Outcome is zero before the stop, and in a dry run.
 	Outcome Outcome
 	// Descendants were stopped along with the record, where the store tells of
 	// them.

@@ -13,16 +13,14 @@ import (
 // Termination says how the process of a record that was stopped is ended, see
 // [Cleaner.Terminate]. The zero value kills the process at once.
 //
-// The recorded process is ended, and no other: one that is not known to be the
-// recorded one is left alone, with an error that matches
-// [liveness.ErrUndecided]. A process that is gone is no error, nor is a record
-// without one. A process that is still there 10 s after it was killed, as while it
-// waits for a broken disk, is left to end when it can: the error matches
-// [context.DeadlineExceeded].
+// Only the recorded process is ended. One that may be another is left alone, with
+// an error that matches [liveness.ErrUndecided]. A process that is gone is no
+// error, nor is a record without one. A process that is still there 10 s after it
+// was killed, such as one that waits for a broken disk, is left to end when it can:
+// the error matches [context.DeadlineExceeded].
 type Termination struct {
-	// Grace is how long a process has to end by itself after it was asked to,
-	// before it is killed: see [liveness.Process.Terminate]. Zero is not at
-	// all.
+	// Grace is how long a process has to end after it was asked to, before it is
+	// killed, see [liveness.Process.Terminate]. Zero kills at once.
 	Grace time.Duration
 	// Group ends the whole process group, on Windows the tree of processes, if
 	// the process leads one: see [liveness.Process.TerminateGroup].
@@ -33,11 +31,11 @@ type Termination struct {
 	End func(context.Context, Record) error
 }
 
-// mostEnded is how many processes are ended at the same time, and killTime how
+// maxEnded is how many processes are ended at the same time, and killTime how
 // long a process has to be gone after it was killed.
 const (
-	mostEnded = 16
-	killTime  = 10 * time.Second
+	maxEnded = 16
+	killTime = 10 * time.Second
 )
 
 // endProcesses ends the processes of what was stopped, descendants included, and
@@ -56,7 +54,7 @@ func (c Cleaner) endProcesses(ctx context.Context, stops []Stop) (errs []error) 
 	}
 	all := make([]error, len(records))
 	var wg sync.WaitGroup
-	free := make(chan struct{}, mostEnded)
+	free := make(chan struct{}, maxEnded)
 	for i, record := range records {
 		free <- struct{}{}
 		wg.Go(func() {
@@ -116,7 +114,7 @@ func (t Termination) end(ctx context.Context, process interface {
 	defer cancel()
 	if t.Group {
 		err := process.TerminateGroup(ctx, t.Grace)
-		// A program that ends itself must not be in the way of its own signal.
+		// A program that ends a process of its own group must not end itself.
 		if !errors.Is(err, liveness.ErrNotLeader) && !errors.Is(err, liveness.ErrOwnGroup) {
 			return err
 		}

@@ -3,6 +3,7 @@ package lifecycle_test
 import (
 	"context"
 	"errors"
+	"os"
 	"slices"
 	"sync"
 	"testing"
@@ -66,6 +67,76 @@ func TestProcessesOfWhatIsStoppedAreEnded(t *testing.T) {
 	c.Check(ended.sorted(), qt.DeepEquals, []string{"child", "grandchild", "left", "stale"},
 		qt.Commentf("all that was stopped but the one that is dead"))
 	c.Check(names(c, store), qt.DeepEquals, []string{"alive"})
+}
+
+// A store that stops batches tells of descendants; one that does not leaves them
+// to live.
+func TestDescendantsAreEndedWhereTheStoreTellsOfThem(t *testing.T) {
+	t.Parallel()
+	c := qt.New(t)
+	w := livenesstest.New()
+	store := &batchStore{}
+	parent, child := newRecord(w, "parent"), tracking(w, "child", w.Start())
+	child.Parent = "parent"
+	put(c, &store.Store, parent, child, newRecord(w, "another"))
+	w.Advance(2 * time.Hour)
+	ended := &terminated{}
+	var told []string
+	cleaner := newCleaner(w, store)
+	cleaner.StaleAfter, cleaner.Terminate = time.Hour, &lifecycle.Termination{End: ended.end}
+	cleaner.OnStopped = func(stop lifecycle.Stop) {
+		for _, descendant := range stop.Descendants {
+			told = append(told, stop.Record.Name+" with "+descendant.Name)
+		}
+	}
+	_, err := cleaner.Clean(c.Context())
+	c.Assert(err, qt.IsNil)
+	c.Check(store.batches, qt.DeepEquals, [][]string{{"parent", "another"}})
+	c.Check(ended.sorted(), qt.DeepEquals, []string{"another", "child", "parent"})
+	c.Check(told, qt.DeepEquals, []string{"parent with child"})
+
+	plain := new(memstore.Store)
+	put(c, plain, parent, child)
+	alone := &terminated{}
+	cleaner.Store, cleaner.Terminate = oneByOneStore{plain}, &lifecycle.Termination{End: alone.end}
+	_, err = cleaner.Clean(c.Context())
+	c.Assert(err, qt.IsNil)
+	c.Check(alone.sorted(), qt.DeepEquals, []string{"parent"})
+}
+
+// grouped is a process whose group cannot be ended.
+type grouped struct {
+	err   error
+	ended []string
+}
+
+func (g *grouped) Terminate(context.Context, time.Duration) error {
+	g.ended = append(g.ended, "process")
+	return nil
+}
+
+func (g *grouped) TerminateGroup(context.Context, time.Duration) error {
+	g.ended = append(g.ended, "group")
+	return g.err
+}
+
+func TestProcessIsEndedAloneWhereItsGroupIsNotItsOwn(t *testing.T) {
+	t.Parallel()
+	c := qt.New(t)
+	for _, test := range []struct {
+		err  error
+		want []string
+	}{
+		{nil, []string{"group"}},
+		{liveness.ErrNotLeader, []string{"group", "process"}},
+		{liveness.ErrOwnGroup, []string{"group", "process"}},
+		{os.ErrPermission, []string{"group"}},
+	} {
+		process := &grouped{err: test.err}
+		err := lifecycle.Termination{Group: true}.EndOpened(c.Context(), process)
+		c.Check(process.ended, qt.DeepEquals, test.want, qt.Commentf("%v", test.err))
+		c.Check(err == nil, qt.Equals, test.err != os.ErrPermission) //nolint:errorlint // it is that very one
+	}
 }
 
 func TestProcessThatCannotBeEndedIsAnErrorAndStaysStopped(t *testing.T) {

@@ -32,7 +32,7 @@ type Watcher struct {
 	//
 	//	select {
 	//	case notify <- struct{}{}:
-	//	default: // it will look anyhow
+	//	default: // one is waiting already
 	//	}
 	//
 	// Nil is never.
@@ -44,10 +44,10 @@ type Watcher struct {
 	// judged, each time.
 	//
 	// A living process that cannot be waited for is judged as often: on a
-	// system on which none can, see [liveness.NewWatch], or when there are not
+	// system without a way, see [liveness.NewWatch], or when there are not
 	// enough descriptors. So is a record whose stop failed. A Watcher needs a
 	// descriptor for each process. When there are none left it gives an eighth
-	// of its own back, for the store and the host, takes no more than the rest
+	// of its own back, for the store and the host, uses no more than the rest
 	// from then on, and polls.
 	Poll time.Duration
 
@@ -133,9 +133,9 @@ type watching struct {
 	alive map[string][]Record
 	// unwatched says that something must be polled.
 	unwatched bool
-	// most is how many processes are watched, once there were no descriptors
-	// for more; 0 is any number.
-	most          int
+	// maxWatched is how many processes are watched, once there were no
+	// descriptors for more; 0 is any number.
+	maxWatched    int
 	registrations int64
 }
 
@@ -281,24 +281,24 @@ func (r *watching) add(record Record) {
 
 // watchIt reports whether the process is watched.
 func (r *watching) watchIt(id liveness.Identity) bool {
-	if r.most > 0 && r.watch.Len() >= r.most {
+	if r.maxWatched > 0 && r.watch.Len() >= r.maxWatched {
 		return false
 	}
 	err := r.watch.Add(id)
 	if errors.Is(err, syscall.EMFILE) {
 		n := r.watch.Len()
-		r.most = max(1, n-n/8-1)
+		r.maxWatched = max(1, n-n/8-1)
 		r.giveBack(r.records)
 		r.giveBack(r.alive)
 	}
 	return err == nil
 }
 
-// giveBack ends the watch over some processes, until no more than most are
-// watched.
+// giveBack ends the watch over some processes, until no more than maxWatched
+// are left.
 func (r *watching) giveBack(from map[string][]Record) {
 	for text, records := range from {
-		if r.watch.Len() <= r.most {
+		if r.watch.Len() <= r.maxWatched {
 			return
 		}
 		r.watch.Remove(records[0].Identity)

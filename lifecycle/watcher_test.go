@@ -207,3 +207,18 @@ func TestManyDeathsAtOnceAreStoppedByBatches(t *testing.T) {
 	c.Check(total, qt.Equals, 0, qt.Commentf("records not stopped"))
 	c.Check(records, qt.HasLen, 0)
 }
+
+// A closed channel has nothing to say, and must not make pass after pass.
+func TestWatcherOutlivesAClosedNotify(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := qt.New(t)
+		w := livenesstest.New()
+		store := &counted{Store: new(memstore.Store)}
+		notify := make(chan struct{})
+		close(notify)
+		watch(t, lifecycle.Watcher{Cleaner: newCleaner(w, store), Notify: notify, Every: time.Hour})
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		c.Check(store.reads.Load(), qt.Equals, int64(1))
+	})
+}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/rollcall-go/rollcall/bootid"
 	"github.com/rollcall-go/rollcall/lifecycle"
+	"github.com/rollcall-go/rollcall/lifecycle/memstore"
 	"github.com/rollcall-go/rollcall/liveness"
 )
 
@@ -126,6 +127,10 @@ var (
 	_ = lifecycle.Cleaner{Store: store{}, Liveness: nil, Owner: "", LaunchTimeout: 0, StaleAfter: 0, InactiveAfter: 0, Concurrency: 0,
 		DryRun: false, OnStopped: nil, OnProgress: nil, Logger: (*slog.Logger)(nil)}.CleanOncePerBoot
 	_ lifecycle.BatchStopper                                                                  = nil
+	_ lifecycle.Registrar                                                                     = memstore.New(memstore.Options{Owner: "", Clock: nil, OnStop: nil})
+	_                                                                                         = []error{lifecycle.ErrNotRegistered, lifecycle.ErrNameTaken, lifecycle.ErrNoSnapshot, lifecycle.ErrChanged, lifecycle.ErrUnavailable}
+	_                                                                                         = lifecycle.Cleaner{Terminate: &lifecycle.Termination{Grace: time.Second, Group: true}}.Stop
+	_ func(lifecycle.Watcher, context.Context) error                                          = lifecycle.Watcher.Run
 	_ func(context.Context, func(context.Context) error) (ran bool, err error)                = (&lifecycle.BootGate{KV: lifecycle.KV(nil), Every: time.Hour, ClaimTimeout: time.Minute}).Do
 	_ func(*lifecycle.BootGate, context.Context, func(context.Context) error) (bool, error)   = (*lifecycle.BootGate).Do
 	_ func(lifecycle.Cleaner, context.Context, *lifecycle.BootGate) (lifecycle.Report, error) = lifecycle.Cleaner.CleanOncePerBoot

@@ -108,9 +108,9 @@ func StopOne(ctx context.Context, store lifecycle.BatchStopper, record lifecycle
 
 // Quote quotes a text, cut to a length that fits an error message.
 func Quote(text string) string {
-	const most = 80
-	if len(text) > most {
-		text = strings.ToValidUTF8(text[:most], "") + "…"
+	const maxLength = 80
+	if len(text) > maxLength {
+		text = strings.ToValidUTF8(text[:maxLength], "") + "…"
 	}
 	return fmt.Sprintf("%q", text)
 }
