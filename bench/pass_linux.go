@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -92,56 +93,66 @@ type pass struct {
 // bench is a benchmark of a process that makes the pass.
 func (p pass) bench(command func(file string) *exec.Cmd) func(*testing.B) {
 	return func(b *testing.B) {
-		var ns, cpu, memory, wait float64
+		var sum cost
 		for range b.N {
-			dir, err := os.MkdirTemp(p.dir, "pass-")
+			one, err := p.once(b.Context(), command)
 			if err != nil {
 				b.Fatal(err)
 			}
-			file := filepath.Join(dir, "state.db")
-			if p.identities != nil {
-				if err := fill(b.Context(), file, p.n, p.identities); err != nil {
-					b.Fatal(err)
-				}
-			}
-			var other *writer
-			if p.shared {
-				if other, err = startWriter(b.Context(), file); err != nil {
-					b.Fatal(err)
-				}
-			}
-			cmd := command(file)
-			cmd.Stderr = os.Stderr
-			output, err := cmd.Output()
-			if other != nil {
-				one, endErr := other.end()
-				if endErr != nil {
-					b.Fatal(endErr)
-				}
-				wait = max(wait, one)
-			}
-			if err != nil {
-				b.Fatal(cmd, err)
-			}
-			var one, two float64
-			if _, err := fmt.Sscan(string(output), &one, &two); err != nil {
-				b.Fatal(cmd, err)
-			}
-			ns, cpu = ns+one, cpu+two
-			memory = max(memory, float64(cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss)/1024)
-			if err := os.RemoveAll(dir); err != nil {
-				b.Fatal(err)
-			}
+			sum.ns, sum.cpu = sum.ns+one.ns, sum.cpu+one.cpu
+			sum.memory, sum.wait = max(sum.memory, one.memory), max(sum.wait, one.wait)
 		}
-		b.ReportMetric(ns/float64(b.N), nsOp)
-		b.ReportMetric(cpu/float64(b.N), cpuNsOp)
-		b.ReportMetric(float64(p.n)*float64(b.N)/(ns/1e9), rowsUnit)
-		b.ReportMetric(ns/float64(b.N)/float64(p.n), nsRecord)
-		b.ReportMetric(memory, mib)
+		n := float64(b.N)
+		b.ReportMetric(sum.ns/n, nsOp)
+		b.ReportMetric(sum.cpu/n, cpuNsOp)
+		b.ReportMetric(float64(p.n)*n/(sum.ns/1e9), rowsUnit)
+		b.ReportMetric(sum.ns/n/float64(p.n), nsRecord)
+		b.ReportMetric(sum.memory, mib)
 		if p.shared {
-			b.ReportMetric(wait, waitP99)
+			b.ReportMetric(sum.wait, waitP99)
 		}
 	}
+}
+
+// cost is that of one pass: nanoseconds of time and of CPU, MiB, and how long
+// another writer waited.
+type cost struct{ ns, cpu, memory, wait float64 }
+
+// once makes the pass once, over a file of its own.
+func (p pass) once(ctx context.Context, command func(file string) *exec.Cmd) (c cost, err error) {
+	dir, err := os.MkdirTemp(p.dir, "pass-")
+	if err != nil {
+		return cost{}, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	file := filepath.Join(dir, "state.db")
+	if p.identities != nil {
+		if err := fill(ctx, file, p.n, p.identities); err != nil {
+			return cost{}, err
+		}
+	}
+	other := new(writer)
+	if p.shared {
+		if other, err = startWriter(ctx, file); err != nil {
+			return cost{}, err
+		}
+	}
+	cmd := command(file)
+	cmd.Stderr = os.Stderr
+	output, err := cmd.Output()
+	if p.shared {
+		var endErr error
+		c.wait, endErr = other.end()
+		err = errors.Join(err, endErr)
+	}
+	if err != nil {
+		return cost{}, fmt.Errorf("%v: %w", cmd, err)
+	}
+	if _, err := fmt.Sscan(string(output), &c.ns, &c.cpu); err != nil {
+		return cost{}, fmt.Errorf("%v: %w", cmd, err)
+	}
+	c.memory = float64(cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss) / 1024
+	return c, nil
 }
 
 // self is this program in another role.

@@ -118,17 +118,7 @@ func markerKey(marker string) string { return "marker:" + marker }
 // the way leaves a record that is stopped after launchTimeout, and maybe a
 // process that is an orphan then.
 func (a *app) launch(ctx context.Context, verb, name string, s spec, foreground bool) (err error) {
-	cmd := exec.Command(s.Command[0], s.Command[1:]...)
-	if cmd.Err != nil { // there is no such program
-		return cmd.Err
-	}
-	if _, err := os.Stat(s.Dir); err != nil { // which the error of a start may not tell
-		return fmt.Errorf("the directory of %q: %w", name, err)
-	}
-	data, err := json.Marshal(s)
-	if err == nil && !utf8.ValidString(fmt.Sprint(s)) {
-		err = errors.New("what is not UTF-8, in a word of the command or elsewhere, cannot be saved")
-	}
+	cmd, data, err := s.prepare(name)
 	if err != nil {
 		return err
 	}
@@ -144,11 +134,6 @@ func (a *app) launch(ctx context.Context, verb, name string, s spec, foreground 
 			err = errors.Join(err, a.undo(ctx, record, cmd))
 		}
 	}()
-	cmd.Dir = s.Dir
-	cmd.Env = os.Environ()
-	for variable, value := range s.Env {
-		cmd.Env = append(cmd.Env, variable+"="+value)
-	}
 	cmd.Env = append(cmd.Env, dirVariable+"="+a.dir, nameVariable+"="+name)
 	marker := liveness.Plant(cmd)
 	if err := a.store.Bind(ctx, record, markerKey(marker)); err != nil {
@@ -192,6 +177,26 @@ func (a *app) launch(ctx context.Context, verb, name string, s spec, foreground 
 		return nil
 	}
 	return a.await(context.WithoutCancel(ctx), record, cmd, signals)
+}
+
+// prepare returns the command of an agent, and what is saved of it.
+func (s spec) prepare(name string) (*exec.Cmd, []byte, error) {
+	cmd := exec.Command(s.Command[0], s.Command[1:]...)
+	if cmd.Err != nil { // there is no such program
+		return nil, nil, cmd.Err
+	}
+	if _, err := os.Stat(s.Dir); err != nil { // which the error of a start may not tell
+		return nil, nil, fmt.Errorf("the directory of %q: %w", name, err)
+	}
+	if !utf8.ValidString(fmt.Sprint(s)) {
+		return nil, nil, errors.New("what is not UTF-8, in a word of the command or elsewhere, cannot be saved")
+	}
+	data, err := json.Marshal(s)
+	cmd.Dir, cmd.Env = s.Dir, os.Environ()
+	for variable, value := range s.Env {
+		cmd.Env = append(cmd.Env, variable+"="+value)
+	}
+	return cmd, data, err
 }
 
 func (a *app) outputFile(name string) string { return filepath.Join(a.dir, "output", name+".log") }

@@ -54,35 +54,45 @@ func (g guard) take(file, own string) error {
 		if !errors.Is(err, fs.ErrExist) {
 			return err
 		}
-		text, err := os.ReadFile(file)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
+		taken, err := g.replace(file, own)
+		if taken || err != nil {
 			return err
-		}
-		if err := g.refuse(file, text); err != nil {
-			return err
-		}
-		next := successor(file, text)
-		refused := g.take(next, own)
-		// Nobody but us can replace a file whose successor is ours. But it may
-		// have been replaced before, and a successor of what is gone is nothing.
-		now, err := os.ReadFile(file)
-		same := err == nil && bytes.Equal(now, text)
-		if same && refused == nil {
-			if err = os.Rename(next, file); err == nil {
-				return nil
-			}
-		}
-		if refused == nil {
-			os.Remove(next) //nolint:errcheck // likewise
-		}
-		if same {
-			return errors.Join(refused, err)
 		}
 	}
 	return fmt.Errorf("%s is always there and always gone: is it a link to a file that does not exist?", file)
+}
+
+// replace takes the place of a file that is there, if its process is gone. It
+// reports false where somebody else was quicker.
+func (g guard) replace(file, own string) (taken bool, err error) {
+	text, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	if err := g.refuse(file, text); err != nil {
+		return false, err
+	}
+	next := successor(file, text)
+	refused := g.take(next, own)
+	// Nobody but us can replace a file whose successor is ours. But it may
+	// have been replaced before, and a successor of what is gone is nothing.
+	now, err := os.ReadFile(file)
+	same := err == nil && bytes.Equal(now, text)
+	if same && refused == nil {
+		if err = os.Rename(next, file); err == nil {
+			return true, nil
+		}
+	}
+	if refused == nil {
+		os.Remove(next) //nolint:errcheck // likewise
+	}
+	if same {
+		return false, errors.Join(refused, err)
+	}
+	return false, nil
 }
 
 func successor(file string, text []byte) string {

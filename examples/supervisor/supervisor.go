@@ -101,23 +101,7 @@ func (s *supervisor) fill(ctx context.Context) (next time.Time) {
 	for _, record := range records {
 		recorded[s.worker(record)] = record
 	}
-	var due []*worker
-	for _, w := range s.workers {
-		record, ok := recorded[w]
-		switch {
-		case ok && record.Phase == lifecycle.Launching:
-			s.table.error(s.resolve(keep, w, record))
-		case ok && w.state == "":
-			s.adopt(w, record)
-		case !ok && w.state == "":
-			w.due = time.Now()
-		case !ok && w.due.IsZero():
-			s.pause(w, "stopped") // by somebody else
-		}
-		if !w.due.IsZero() && !time.Now().Before(w.due) {
-			due = append(due, w)
-		}
-	}
+	due := s.due(keep, recorded)
 	if len(due) > 0 {
 		s.table.error(s.endLeft(keep))
 	}
@@ -137,6 +121,27 @@ func (s *supervisor) fill(ctx context.Context) (next time.Time) {
 		}
 	}
 	return next
+}
+
+// due takes in what is on record, and returns the workers that are to be started.
+func (s *supervisor) due(ctx context.Context, recorded map[*worker]lifecycle.Record) (due []*worker) {
+	for _, w := range s.workers {
+		record, ok := recorded[w]
+		switch {
+		case ok && record.Phase == lifecycle.Launching:
+			s.table.error(s.resolve(ctx, w, record))
+		case ok && w.state == "":
+			s.adopt(w, record)
+		case !ok && w.state == "":
+			w.due = time.Now()
+		case !ok && w.due.IsZero():
+			s.pause(w, "stopped") // by somebody else
+		}
+		if !w.due.IsZero() && !time.Now().Before(w.due) {
+			due = append(due, w)
+		}
+	}
+	return due
 }
 
 // end stops the records that are to be stopped, ends their processes, and what
