@@ -71,12 +71,12 @@ func machineMain(ctx context.Context, args []string) error {
 
 	// What was left from before this boot is this machine's to clean.
 	gate := &lifecycle.BootGate{KV: store.Gate()}
-	if _, err := (lifecycle.Cleaner{Store: store, Owner: owner}).CleanOncePerBoot(ctx, gate); err != nil {
+	if _, err := (lifecycle.Cleaner{Store: store}).CleanOncePerBoot(ctx, gate); err != nil {
 		return err
 	}
 	beating := make(chan error, 1)
 	go func() { beating <- lease.Run(ctx) }()
-	if err := registerJobs(ctx, store, owner, records); err != nil {
+	if err := registerJobs(ctx, store, records); err != nil {
 		return err
 	}
 	if err := <-beating; !errors.Is(err, context.Canceled) {
@@ -86,14 +86,14 @@ func machineMain(ctx context.Context, args []string) error {
 }
 
 // registerJobs registers the records of some jobs, which this process does.
-func registerJobs(ctx context.Context, store *postgresstore.Store, owner string, n int) error {
+func registerJobs(ctx context.Context, store *postgresstore.Store, n int) error {
 	self, err := liveness.Self()
 	if err != nil && !errors.Is(err, errors.ErrUnsupported) {
 		return err
 	}
 	for i := range n {
 		record, err := store.Launch(ctx, lifecycle.Record{
-			Name: fmt.Sprintf("%s/job-%d", owner, i+1), Owner: owner,
+			Name: fmt.Sprintf("%s/job-%d", store.Owner(), i+1),
 			Data: json.RawMessage(fmt.Sprintf(`{"job":%d}`, i+1)),
 		})
 		if err != nil {
