@@ -14,7 +14,9 @@
 //     to do with them, the Cleaner that does it and the BootGate that does it
 //     once per boot. It depends on a Store interface of two methods; its
 //     subpackage storetest checks an implementation; memstore is one in
-//     memory, filestore one in plain files.
+//     memory.
+//   - [github.com/rollcall-go/rollcall/filestore]: a Store in plain files, for
+//     hosts without a database.
 //   - github.com/rollcall-go/rollcall/sqlitestore, a module of its own: a
 //     Store over the host's own database/sql SQLite database.
 //   - github.com/rollcall-go/rollcall/postgresstore, a module of its own: a

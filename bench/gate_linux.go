@@ -8,8 +8,8 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/rollcall-go/rollcall/filestore"
 	"github.com/rollcall-go/rollcall/lifecycle"
-	"github.com/rollcall-go/rollcall/lifecycle/filestore"
 )
 
 const bootIDFile = "/proc/sys/kernel/random/boot_id"

@@ -22,8 +22,8 @@ import (
 
 	_ "modernc.org/sqlite"
 
+	"github.com/rollcall-go/rollcall/filestore"
 	"github.com/rollcall-go/rollcall/lifecycle"
-	"github.com/rollcall-go/rollcall/lifecycle/filestore"
 	"github.com/rollcall-go/rollcall/liveness"
 	"github.com/rollcall-go/rollcall/sqlitestore"
 )

@@ -7,8 +7,8 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/rollcall-go/rollcall/filestore"
 	"github.com/rollcall-go/rollcall/lifecycle"
-	"github.com/rollcall-go/rollcall/lifecycle/filestore"
 	"github.com/rollcall-go/rollcall/liveness"
 )
 

@@ -11,9 +11,9 @@ import (
 	"strconv"
 	"testing"
 
+	"github.com/rollcall-go/rollcall/filestore"
 	"github.com/rollcall-go/rollcall/internal/proctest"
 	"github.com/rollcall-go/rollcall/lifecycle"
-	"github.com/rollcall-go/rollcall/lifecycle/filestore"
 )
 
 // The tests run this binary again as other processes.

@@ -10,7 +10,7 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/rollcall-go/rollcall/lifecycle/filestore"
+	"github.com/rollcall-go/rollcall/filestore"
 )
 
 // sector is what a disk writes whole or not at all.

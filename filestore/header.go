@@ -9,6 +9,9 @@ import (
 )
 
 const (
+	// product is in the header of every file. It is the import path that the
+	// package had when the format was made, and stays as it is although the
+	// package has moved: with another one, existing files would be refused.
 	product = "github.com/rollcall-go/rollcall/lifecycle/filestore"
 	version = 1
 )

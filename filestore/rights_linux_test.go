@@ -10,9 +10,9 @@ import (
 	qt "github.com/frankban/quicktest"
 	"golang.org/x/sys/unix"
 
+	"github.com/rollcall-go/rollcall/filestore"
 	"github.com/rollcall-go/rollcall/internal/proctest"
 	"github.com/rollcall-go/rollcall/lifecycle"
-	"github.com/rollcall-go/rollcall/lifecycle/filestore"
 	"github.com/rollcall-go/rollcall/liveness"
 )
 
