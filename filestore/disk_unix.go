@@ -7,8 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"syscall"
-
-	"github.com/rollcall-go/rollcall/internal/filehead"
 )
 
 func replace(from, to string) error { return os.Rename(from, to) }
@@ -40,8 +38,6 @@ func keepOwner(f *os.File, like fs.FileInfo) error {
 	}
 	return f.Chown(int(wanted.Uid), int(wanted.Gid))
 }
-
-func readStart(path string, buf []byte) (int, error) { return filehead.Read(path, buf) }
 
 // A file that is replaced stays as it was for those who have it open.
 const readersLock = false

@@ -2,7 +2,6 @@ package filestore
 
 import (
 	"errors"
-	"io"
 	"io/fs"
 	"os"
 	"time"
@@ -40,19 +39,6 @@ func syncDir(string) error { return nil }
 
 // keepOwner does nothing: permissions are those of the directory.
 func keepOwner(*os.File, fs.FileInfo) error { return nil }
-
-func readStart(path string, buf []byte) (int, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return 0, err
-	}
-	defer f.Close()
-	n, err := io.ReadFull(f, buf)
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		err = nil
-	}
-	return n, err
-}
 
 // A file that somebody has open cannot be replaced.
 const readersLock = true

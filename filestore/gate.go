@@ -1,10 +1,10 @@
 package filestore
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -15,29 +15,33 @@ import (
 	"github.com/rollcall-go/rollcall/lifecycle"
 )
 
+// A gate is a text file: a header, and below it a line for each key, the newest
+// first. A line is the key and its value as Go string literals.
 const (
-	// keptGates is how many keys a gate keeps, the newest.
-	keptGates = 100
-	// gateStart is what one reading of the file gets. The newest keys are there.
-	gateStart = 4096
-
 	gateProduct = "rollcall gate "
-	gateHeader  = gateProduct + "1\n"
+	gateVersion = 1
+	// keptGates is how many keys a gate keeps.
+	keptGates = 100
+	// maxGate is far above the size of 100 keys of a BootGate. It bounds the
+	// reading of a file that is no gate.
+	maxGate = 1 << 20
 )
 
-// Gate returns the place for a [lifecycle.BootGate] in a small file, for a host
-// that has not opened its store yet, or has another one:
+// Gate returns the place for a [lifecycle.BootGate] in a small file. It suits a
+// host that has not opened its store yet, or keeps its records elsewhere:
 //
 //	gate := &lifecycle.BootGate{KV: filestore.Gate("/var/lib/host/gate")}
 //
-// Nothing is opened or made before it is needed; the directory is made too. Get
-// opens, reads and closes the file, and locks nothing: the file is replaced as a
-// whole. CompareAndSwap locks a file beside it, of the same name with .lock.
+// Gate itself opens and creates nothing. Get reads the file, on Unix without a
+// lock. CompareAndSwap creates the directory, locks a second file, of the same
+// name with .lock, and replaces the gate as a whole.
 //
-// It keeps the newest 100 keys, one for each boot and PID namespace; a gate whose
-// key was dropped runs once more. An error of a file that is none of a gate
-// matches [ErrForeignFile], [ErrNewerVersion] or [ErrGarbled]: delete it, and the
-// gate is open.
+// The file keeps the newest 100 keys, one for each boot and PID namespace. A
+// gate whose key was dropped runs once more.
+//
+// The error for a file that is no gate, or one of more than 1 MiB, matches
+// [ErrForeignFile], [ErrNewerVersion] or [ErrGarbled]. Delete the file to open
+// the gate.
 func Gate(path string) lifecycle.KV { return &gate{path: path, disk: osDisk{}} }
 
 // Gate returns [Gate] of the file "gate" in the store's directory.
@@ -57,6 +61,7 @@ func (g *gate) Get(ctx context.Context, key string) (string, error) {
 	return value, nil
 }
 
+// get passes over garbled lines of other keys. A closed gate stays closed.
 func (g *gate) get(ctx context.Context, key string) (string, error) {
 	if err := ctx.Err(); err != nil {
 		return "", err
@@ -71,85 +76,16 @@ func (g *gate) get(ctx context.Context, key string) (string, error) {
 		}
 		defer unlock()
 	}
-	var space [gateStart]byte
-	n, err := readStart(g.path, space[:])
-	text := space[:n]
-	if err == nil && n == len(space) {
-		text, err = os.ReadFile(g.path)
-	}
-	if errors.Is(err, fs.ErrNotExist) {
-		return "", nil
-	}
+	body, err := g.read()
 	if err != nil {
 		return "", err
 	}
-	value, err := findGate(text, key)
-	if err != nil {
-		return "", fmt.Errorf("%s: %w", g.path, err)
-	}
-	return value, nil
-}
-
-// findGate returns the value of a key. It looks at no other line than that.
-func findGate(text []byte, key string) (string, error) {
-	text, err := checkGate(text)
-	if err != nil {
-		return "", err
-	}
-	inside := key // of its quotes
-	if !isPlain(key) {
-		quoted := strconv.Quote(key)
-		inside = quoted[1 : len(quoted)-1]
-	}
-	for len(text) > 0 {
-		line, rest, _ := bytes.Cut(text, []byte("\n"))
-		n := len(inside) + 3
-		if len(line) >= n && line[0] == '"' && string(line[1:n-2]) == inside && string(line[n-2:n]) == `" ` {
-			value, err := unquote(string(line[n:]))
-			if err != nil {
-				return "", fmt.Errorf("%w: the line of key %s: %w", ErrGarbled, storekit.Quote(key), err)
-			}
-			return value, nil
+	for line := range strings.Lines(body) {
+		if found, value, err := g.parseLine(line); found == key {
+			return value, err
 		}
-		text = rest
 	}
 	return "", nil
-}
-
-// isPlain reports whether a text is quoted as it stands. Those of a boot gate are,
-// and looking each character up would take as long as a system call.
-func isPlain(text string) bool {
-	for i := range len(text) {
-		if c := text[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
-			return false
-		}
-	}
-	return true
-}
-
-// unquote is strconv.Unquote, for plain texts first.
-func unquote(text string) (string, error) {
-	if n := len(text); n >= 2 && text[0] == '"' && text[n-1] == '"' && isPlain(text[1:n-1]) {
-		return text[1 : n-1], nil
-	}
-	return strconv.Unquote(text)
-}
-
-// checkGate takes off the first line. An empty file is a gate without keys.
-func checkGate(text []byte) (rest []byte, err error) {
-	rest, ok := bytes.CutPrefix(text, []byte(gateHeader))
-	switch {
-	case ok || len(text) == 0:
-		return rest, nil
-	case bytes.HasPrefix(text, []byte(gateProduct)):
-		line, _, _ := bytes.Cut(text[len(gateProduct):], []byte("\n"))
-		if newer, err := strconv.Atoi(string(line)); err == nil && newer > 1 {
-			return nil, fmt.Errorf("%w: %d, this package knows 1", ErrNewerVersion, newer)
-		}
-		return nil, fmt.Errorf("%w: line 1", ErrGarbled)
-	default:
-		return nil, fmt.Errorf("%w: line 1 is not that of a gate", ErrForeignFile)
-	}
 }
 
 // CompareAndSwap implements [lifecycle.KV].
@@ -173,82 +109,86 @@ func (g *gate) swap(ctx context.Context, key, old, new string) (swapped bool, er
 		return false, err
 	}
 	defer unlock()
-	text, err := os.ReadFile(g.path)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	body, err := g.read()
+	if err != nil {
 		return false, err
 	}
-	pairs, err := parseGate(text)
-	if err != nil {
-		return false, fmt.Errorf("%s: %w", g.path, err)
-	}
-	next := []pair{{key, new}}
 	found := ""
-	for _, p := range pairs {
+	lines := []string{fmt.Sprintf("%s%d\n", gateProduct, gateVersion), fmt.Sprintf("%q %q\n", key, new)}
+	for line := range strings.Lines(body) {
+		k, value, err := g.parseLine(line)
 		switch {
-		case p.key == key:
-			found = p.value
-		case len(next) < keptGates:
-			next = append(next, p)
+		case err != nil:
+			return false, err
+		case k == key:
+			found = value
+		case len(lines) <= keptGates:
+			lines = append(lines, line)
 		}
 	}
 	if found != old {
 		return false, nil
 	}
-	like, err := os.Stat(g.path)
-	if err != nil {
-		like = nil // there is none yet
+	text := strings.Join(lines, "")
+	if len(text) > maxGate {
+		return false, fmt.Errorf("%s: it would hold more than %d bytes", g.path, maxGate)
 	}
-	if err := write(g.disk, g.path, like, formatGate(next)); err != nil {
+	like, _ := os.Stat(g.path) // nil where there is none yet
+	if err := write(g.disk, g.path, like, []byte(text)); err != nil {
 		return false, err
 	}
 	return true, g.disk.SyncDir(filepath.Dir(g.path))
 }
 
-// pair is a line of a gate.
-type pair struct{ key, value string }
-
-func parseGate(text []byte) ([]pair, error) {
-	rest, err := checkGate(text)
+// read returns the lines below the header. A gate that does not exist has none.
+func (g *gate) read() (body string, err error) {
+	f, err := os.Open(g.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
 	if err != nil {
-		return nil, err
+		return "", err
 	}
-	var pairs []pair
-	for number, line := range strings.SplitAfter(string(rest), "\n") {
-		if line == "" {
-			break // after the last one
-		}
-		p, ok := parsePair(line)
-		if !ok {
-			return nil, fmt.Errorf("%w: line %d", ErrGarbled, number+2)
-		}
-		pairs = append(pairs, p)
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, maxGate+1))
+	if err != nil {
+		return "", err
 	}
-	return pairs, nil
+	if body, err = gateBody(string(text)); err != nil {
+		return "", fmt.Errorf("%s: %w", g.path, err)
+	}
+	return body, nil
 }
 
-func parsePair(line string) (p pair, ok bool) {
-	key, err := strconv.QuotedPrefix(line)
-	if err != nil {
-		return pair{}, false
+// gateBody takes the header off. An empty file is a gate without keys.
+func gateBody(text string) (string, error) {
+	header, body, ended := strings.Cut(text, "\n")
+	version, ours := strings.CutPrefix(header, gateProduct)
+	number, err := strconv.Atoi(version)
+	switch {
+	case text == "":
+		return "", nil
+	case !ours:
+		return "", fmt.Errorf("%w: line 1 is not that of a gate", ErrForeignFile)
+	case err == nil && number > gateVersion:
+		return "", fmt.Errorf("%w: %d, this package knows %d", ErrNewerVersion, number, gateVersion)
+	case err != nil || number != gateVersion || !ended:
+		return "", fmt.Errorf("%w: line 1", ErrGarbled)
+	case len(text) > maxGate:
+		return "", fmt.Errorf("%w: more than %d bytes", ErrGarbled, maxGate)
 	}
-	value, spaced := strings.CutPrefix(line[len(key):], " ")
-	value, ended := strings.CutSuffix(value, "\n")
-	p.key, err = strconv.Unquote(key)
-	if err == nil {
-		p.value, err = strconv.Unquote(value)
-	}
-	if err != nil || !spaced || !ended {
-		return pair{}, false
-	}
-	return p, true
+	return body, nil
 }
 
-func formatGate(pairs []pair) []byte {
-	text := []byte(gateHeader)
-	for _, p := range pairs {
-		text = strconv.AppendQuote(text, p.key)
-		text = strconv.AppendQuote(append(text, ' '), p.value)
-		text = append(text, '\n')
+// parseLine returns what it can read of a garbled line too.
+func (g *gate) parseLine(line string) (key, value string, err error) {
+	quoted, keyErr := strconv.QuotedPrefix(line)
+	key, _ = strconv.Unquote(quoted)
+	rest, ended := strings.CutSuffix(line[len(quoted):], "\n")
+	rest, spaced := strings.CutPrefix(rest, " ")
+	value, valueErr := strconv.Unquote(rest)
+	if keyErr != nil || valueErr != nil || !spaced || !ended {
+		return key, "", fmt.Errorf("%s: %w: line %s", g.path, ErrGarbled, storekit.Quote(line))
 	}
-	return text
+	return key, value, nil
 }

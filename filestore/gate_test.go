@@ -60,7 +60,7 @@ func TestAGateKeepsTheNewestKeys(t *testing.T) {
 	c := qt.New(t)
 	path := filepath.Join(tempDir(t), "gate")
 	gate := filestore.GateOn(path, newFaultyDisk())
-	long := strings.Repeat("long value ", 50) // more than one reading
+	long := strings.Repeat("long value ", 50) // more than one buffer
 	for i := range 110 {
 		swap(t, gate, numbered("key", i), "", long)
 	}
@@ -158,6 +158,8 @@ func TestAGateThatIsNoneIsRefusedAndLeftAlone(t *testing.T) {
 		{"of a newer version", "rollcall gate 2\nkey", filestore.ErrNewerVersion, true},
 		{"of no version", "rollcall gate x\n", filestore.ErrGarbled, true},
 		{"cut in its first line", "rollcall gate 1", filestore.ErrGarbled, true},
+		{"longer than a gate", "rollcall gate 1\n" + strings.Repeat("\"key\" \"value\"\n", 1<<20/14), filestore.ErrGarbled, true},
+		{"another program's, and long", strings.Repeat("PID 5\n", 1<<20), filestore.ErrForeignFile, true},
 		{"cut in a line", "rollcall gate 1\n\"key\" \"do", filestore.ErrGarbled, false},
 		{"a hole", "rollcall gate 1\n\"key\" \"1\"\n\x00\x00\x00\n", filestore.ErrGarbled, false},
 	} {
@@ -180,6 +182,34 @@ func TestAGateThatIsNoneIsRefusedAndLeftAlone(t *testing.T) {
 			c.Assert(readFile(t, path), qt.Equals, test.content)
 		})
 	}
+}
+
+// A garbled line says nothing about its key, which is not taken to be missing.
+func TestAGarbledLineOfAGateIsAnError(t *testing.T) {
+	t.Parallel()
+	c := qt.New(t)
+	path := filepath.Join(tempDir(t), "gate")
+	writeFile(t, "rollcall gate 1\n\"first\" \"1\"\n\"key\" \"do", path)
+	gate := filestore.Gate(path)
+	_, err := gate.Get(t.Context(), "key")
+	c.Assert(err, qt.ErrorIs, filestore.ErrGarbled)
+	c.Assert(err, qt.ErrorMatches, `filestore: read gate: .*gate: garbled: line .*do"`)
+	c.Assert(value(t, gate, "first"), qt.Equals, "1")
+}
+
+// What could not be read again is not written.
+func TestAGateRefusesWhatItCouldNotRead(t *testing.T) {
+	t.Parallel()
+	c := qt.New(t)
+	path := filepath.Join(tempDir(t), "gate")
+	gate := filestore.Gate(path)
+	swap(t, gate, "first", "", "1")
+	content := readFile(t, path)
+	_, err := gate.CompareAndSwap(t.Context(), "key", "", strings.Repeat("x", 1<<20))
+	c.Assert(err, qt.ErrorMatches, `filestore: swap gate: .*gate: it would hold more than 1048576 bytes`)
+	c.Assert(readFile(t, path), qt.Equals, content)
+	swap(t, gate, "key", "", strings.Repeat("x", 1<<19))
+	c.Assert(value(t, gate, "key"), qt.HasLen, 1<<19)
 }
 
 func TestAClosedGateNeedsNoStore(t *testing.T) {
