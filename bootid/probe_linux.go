@@ -11,7 +11,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/rollcall-go/rollcall/internal/exhausted"
-	"github.com/rollcall-go/rollcall/internal/filehead"
 )
 
 const (
@@ -32,7 +31,7 @@ func current() (ID, error) {
 func readBoot(file, machine string) (ID, error) {
 	id := ID{Machine: machine}
 	var space [64]byte // longer than a UUID
-	n, quality, err := readBootFile(file, space[:])
+	n, quality, err := readStart(file, space[:])
 	if err != nil {
 		return id, err
 	}
@@ -44,9 +43,11 @@ func readBoot(file, machine string) (ID, error) {
 	return id, nil
 }
 
-// readBootFile reads the start of a file, and tells by the file system that it
-// lies on whether the kernel wrote it.
-func readBootFile(file string, buf []byte) (n int, quality Quality, err error) {
+// readStart reads the start of a file, as much as fits, and tells by its file
+// system whether the kernel wrote it. os.ReadFile takes three times as long: it
+// tries to register the file with the poller and asks for its size. Each start of
+// a program pays for that.
+func readStart(file string, buf []byte) (n int, quality Quality, err error) {
 	fd, err := ignoringEINTR(func() (int, error) { return unix.Open(file, unix.O_RDONLY|unix.O_CLOEXEC, 0) })
 	if err != nil {
 		return 0, 0, &os.PathError{Op: "open", Path: file, Err: err}
@@ -91,7 +92,7 @@ func ignoringEINTR(call func() (int, error)) (int, error) {
 // or when it reads "uninitialized" as it does in the first boot of an image.
 func readMachine(file string) (string, error) {
 	var space [64]byte // longer than it and its newline
-	n, err := filehead.Read(file, space[:])
+	n, _, err := readStart(file, space[:])
 	if exhausted.Is(err) {
 		return "", err
 	}
