@@ -38,33 +38,14 @@ func (f *files) close() {
 }
 
 func (s *Store) access(ctx context.Context, exclusive bool, f func(*files) error) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	select {
-	case s.turn <- struct{}{}:
-		defer func() { <-s.turn }()
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	unlock, err := s.lock(ctx, exclusive)
+	release, err := s.acquire(ctx, exclusive)
 	if err != nil {
-		if ctx.Err() == nil && !errors.Is(err, lifecycle.ErrUnavailable) {
-			err = unavailable(err)
-		}
 		return err
 	}
-	defer unlock()
+	defer release()
 	var open files
 	defer open.close()
-	how := os.O_RDONLY
-	if exclusive {
-		how = os.O_RDWR
-	}
-	if open.records, err = s.options.disk.OpenFile(s.records.path, how); err != nil {
-		return unavailable(err)
-	}
-	if open.events, err = s.options.disk.OpenFile(s.events.path, how); err != nil {
+	if err := s.openFiles(&open, exclusive); err != nil {
 		return unavailable(err)
 	}
 	if err := s.catchUp(&open); err != nil {
@@ -73,53 +54,94 @@ func (s *Store) access(ctx context.Context, exclusive bool, f func(*files) error
 	return f(&open)
 }
 
+// acquire takes the turn among the calls of this handle, then the lock among all.
+func (s *Store) acquire(ctx context.Context, exclusive bool) (release func(), err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	select {
+	case s.turn <- struct{}{}:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	unlock, err := s.lock(ctx, exclusive)
+	if err != nil {
+		<-s.turn
+		if ctx.Err() == nil && !errors.Is(err, lifecycle.ErrUnavailable) {
+			err = unavailable(err)
+		}
+		return nil, err
+	}
+	return func() { unlock(); <-s.turn }, nil
+}
+
+func (s *Store) openFiles(open *files, writable bool) (err error) {
+	how := os.O_RDONLY
+	if writable {
+		how = os.O_RDWR
+	}
+	if open.records, err = s.options.disk.OpenFile(s.records.path, how); err != nil {
+		return err
+	}
+	open.events, err = s.options.disk.OpenFile(s.events.path, how)
+	return err
+}
+
 // unavailable makes an error of the files one that ends a pass: it is not about
 // one record, and would meet all others too.
 func unavailable(err error) error {
 	return fmt.Errorf("%w: %w", lifecycle.ErrUnavailable, err)
 }
 
-// catchUp takes in what others have written, or everything if the records were
-// rewritten since or not read yet.
+// catchUp takes in what others have written. It reads everything the first time,
+// and after the records were rewritten.
 func (s *Store) catchUp(open *files) error {
 	head, size, err := readHeader(open.records, s.records.path, holdsRecords)
 	if err != nil {
 		return err
 	}
-	if s.state != nil && head == s.head {
-		err = s.takeIn(open)
-		if !errors.Is(err, errShrunk) {
-			return err
-		}
+	if s.state == nil || head != s.head {
+		return s.load(open, head, size)
 	}
-	return s.load(open, head, size)
+	err = s.takeIn(open)
+	if errors.Is(err, errShrunk) {
+		return s.load(open, head, size)
+	}
+	return err
 }
 
+// load reads both files from the beginning. The records have the given header, of
+// the given size.
 func (s *Store) load(open *files, head header, size int64) error {
 	s.state = nil     // until all is read
-	s.registrations++ // a rewritten line tells the last operation alone
+	s.registrations++ // a rewritten line has the last operation alone
 	_, eventsSize, err := readHeader(open.events, s.events.path, holdsEvents)
 	if err != nil {
 		return err
 	}
+	// The events up to head.Events are of records that were left out when the
+	// records were rewritten.
 	from := max(head.Events, eventsSize)
-	if from > eventsSize {
-		// Less than there was, or another file.
-		var last [1]byte
-		if _, err := open.events.ReadAt(last[:], from-1); err != nil || last[0] != '\n' {
-			return fmt.Errorf("%w: %s does not reach to where %s says, byte %d", ErrGarbled, s.events.path, s.records.path, from)
-		}
+	if from > eventsSize && !endsLine(open.events, from) {
+		return fmt.Errorf("%w: %s does not reach to where %s says, byte %d", ErrGarbled, s.events.path, s.records.path, from)
 	}
-	s.records.end, s.records.flushed, s.records.lines, s.records.unended = size, size+head.Body, 1, false
-	s.events.end, s.events.lines, s.events.unended = from, head.EventLines, false
-	state := newState(s.records.path)
-	state.seq = head.Seq
-	s.state, s.head = state, head
+	s.records.startAt(size, 1, size+head.Body)
+	s.events.startAt(from, head.EventLines, 0)
+	s.state, s.head = newState(s.records.path), head
+	s.state.seq = head.Seq
 	if err := s.takeIn(open); err != nil {
 		s.state = nil
 		return err
 	}
 	return nil
+}
+
+// endsLine reports whether a line ends at a position. None does in a file that has
+// become shorter, or in the middle of another file's line.
+func endsLine(f file, at int64) bool {
+	var last [1]byte
+	_, err := f.ReadAt(last[:], at-1)
+	return err == nil && last[0] == '\n'
 }
 
 func (s *Store) takeIn(open *files) error {
@@ -148,7 +170,7 @@ func decodeRecord(text []byte) entry {
 	if err != nil {
 		var r row
 		r.Name, r.Incarnation = legible(text)
-		return entry{row: &r, err: err, text: trimmed(text), lasting: true}
+		return entry{row: &r, err: err, text: trimmed(text)}
 	}
 	return entry{row: &row{recordLine: line}, more: line.More, lasting: line.Op != opHeartbeat}
 }
@@ -162,7 +184,7 @@ func decodeEvent(text []byte) entry {
 	err := decodeLine(text, &line)
 	if err != nil {
 		name, incarnation := legible(text)
-		return entry{event: stopped{name: name, incarnation: incarnation}, err: err, text: trimmed(text), lasting: true}
+		return entry{event: stopped{name: name, incarnation: incarnation}, err: err, text: trimmed(text)}
 	}
 	return entry{event: stopped{line.Seq, line.Name, line.Incarnation}, more: line.More, lasting: true}
 }
