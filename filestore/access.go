@@ -10,12 +10,13 @@ import (
 	"github.com/rollcall-go/rollcall/lifecycle"
 )
 
-// read calls f with the state as the files have it.
+// read calls f with the state that the files hold, under the shared lock.
 func (s *Store) read(ctx context.Context, f func() error) error {
 	return s.access(ctx, false, func(*files) error { return f() })
 }
 
-// write does so under the exclusive lock, with the files open for writing.
+// write calls f with that state under the exclusive lock, with the files open for
+// writing.
 func (s *Store) write(ctx context.Context, f func(*files) error) error {
 	return s.access(ctx, true, func(files *files) error {
 		if err := s.rewriteIfDue(files); err != nil {
@@ -28,7 +29,7 @@ func (s *Store) write(ctx context.Context, f func(*files) error) error {
 // files are the open files of one call.
 type files struct{ records, events file }
 
-// close closes them. What was written was flushed before, or need not be.
+// close ignores errors: what had to reach the disk was flushed before.
 func (f *files) close() {
 	for _, file := range []file{f.records, f.events} {
 		if file != nil {
@@ -87,8 +88,8 @@ func (s *Store) openFiles(open *files, writable bool) (err error) {
 	return err
 }
 
-// unavailable makes an error of the files one that ends a pass: it is not about
-// one record, and would meet all others too.
+// unavailable marks an error that concerns all records, so that a pass ends with
+// it instead of going on with the next record.
 func unavailable(err error) error {
 	return fmt.Errorf("%w: %w", lifecycle.ErrUnavailable, err)
 }

@@ -10,12 +10,12 @@ import (
 
 // disk is what this package asks of the file system.
 type disk interface {
-	// OpenFile is os.OpenFile of a file that exists.
+	// OpenFile opens an existing file as os.OpenFile does.
 	OpenFile(path string, flag int) (file, error)
-	// Create makes a new file in place of any other, with the owner and the
-	// permissions of the one that it is to replace, which may be nil.
+	// Create creates a file, in place of any file of that name. It gets the
+	// owner and the permissions of like, unless that is nil.
 	Create(path string, like fs.FileInfo) (file, error)
-	// Replace renames a file over another one, in one step.
+	// Replace renames a file over another in one step.
 	Replace(from, to string) error
 	// SyncDir flushes the names of a directory to the disk.
 	SyncDir(path string) error
@@ -30,7 +30,7 @@ type file interface {
 	Close() error
 }
 
-// Only the owner may read what a program was started with.
+// Records may hold what a program was started with. Only the owner may read that.
 const (
 	filePermissions = 0o600
 	dirPermissions  = 0o700
@@ -47,7 +47,7 @@ func (osDisk) OpenFile(path string, flag int) (file, error) {
 }
 
 func (osDisk) Create(path string, like fs.FileInfo) (file, error) {
-	// One that a crash left behind may be another user's.
+	// A file that a crash left behind may belong to another user.
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
@@ -68,8 +68,7 @@ func (osDisk) Replace(from, to string) error { return replace(from, to) }
 
 func (osDisk) SyncDir(path string) error { return syncDir(path) }
 
-// write makes a file with a content, in place of the one there is, so that a
-// crash leaves the one or the other.
+// write replaces a file as a whole. A crash leaves the old content or the new.
 func write(d disk, path string, like fs.FileInfo, content []byte) error {
 	temporary := path + ".new"
 	f, err := d.Create(temporary, like)
@@ -86,15 +85,14 @@ func write(d disk, path string, like fs.FileInfo, content []byte) error {
 	return err
 }
 
-// makeDir makes a directory and those above it that are missing, each known to
-// the disk.
+// makeDir is os.MkdirAll that flushes the name of each new directory to the disk.
 func makeDir(d disk, path string) error {
 	info, err := os.Stat(path)
 	switch {
 	case err == nil && info.IsDir():
 		return nil
 	case err == nil || !errors.Is(err, fs.ErrNotExist) || filepath.Dir(path) == path:
-		return os.Mkdir(path, dirPermissions) // whose error says it
+		return os.Mkdir(path, dirPermissions) // for its error
 	}
 	if err := makeDir(d, filepath.Dir(path)); err != nil {
 		return err

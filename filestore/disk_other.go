@@ -13,4 +13,5 @@ func syncDir(string) error { return nil }
 
 func keepOwner(*os.File, fs.FileInfo) error { return nil }
 
+// readersLock is true because it is unknown whether an open file can be replaced.
 const readersLock = true

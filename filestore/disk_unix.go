@@ -17,15 +17,15 @@ func syncDir(path string) error {
 		return err
 	}
 	defer d.Close()
-	// Some file systems have no such thing for a directory (fsync(2)).
+	// Some file systems cannot flush a directory (fsync(2)).
 	if err := d.Sync(); err != nil && !errors.Is(err, syscall.EINVAL) {
 		return err
 	}
 	return nil
 }
 
-// keepOwner gives a file the owner of another, as far as they differ: what root
-// rewrites is to stay the user's.
+// keepOwner gives a file the owner of like. When root rewrites a user's file, it
+// stays the user's. Without a difference there is no call, which might be denied.
 func keepOwner(f *os.File, like fs.FileInfo) error {
 	info, err := f.Stat()
 	if err != nil {
@@ -39,5 +39,6 @@ func keepOwner(f *os.File, like fs.FileInfo) error {
 	return f.Chown(int(wanted.Uid), int(wanted.Gid))
 }
 
-// A file that is replaced stays as it was for those who have it open.
+// readersLock is false because an open file can be replaced: its readers go on
+// reading the old content.
 const readersLock = false

@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// replace waits for programs that have the file open for a moment, such as
-// virus scanners. Those of this package do not: they hold the lock.
+// replace waits for virus scanners and other programs that open the file for a
+// moment. Programs that use this package do so under the lock.
 func replace(from, to string) error {
 	old, err := windows.UTF16PtrFromString(from)
 	if err != nil {
@@ -33,12 +33,12 @@ func replace(from, to string) error {
 	return nil
 }
 
-// syncDir does nothing: there is no such thing. MOVEFILE_WRITE_THROUGH is as much
-// as there is.
+// syncDir does nothing. Windows cannot flush a directory; replace uses
+// MOVEFILE_WRITE_THROUGH instead.
 func syncDir(string) error { return nil }
 
-// keepOwner does nothing: permissions are those of the directory.
+// keepOwner does nothing: a file inherits its permissions from the directory.
 func keepOwner(*os.File, fs.FileInfo) error { return nil }
 
-// A file that somebody has open cannot be replaced.
+// readersLock is true because an open file cannot be replaced.
 const readersLock = true

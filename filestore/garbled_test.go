@@ -103,8 +103,7 @@ func TestAGarbledRecordIsNamedAndKeptAndInNobodysWay(t *testing.T) {
 	}
 }
 
-// Nobody judges it, but who knows better may stop it, and finds in the snapshot
-// what stood there.
+// No pass judges it, but a host may stop it, and finds the line in the snapshot.
 func TestAGarbledRecordIsStoppedOnRequest(t *testing.T) {
 	t.Parallel()
 	for _, test := range garbled {
@@ -141,7 +140,7 @@ func TestAGarbledRecordIsStoppedOnRequest(t *testing.T) {
 	}
 }
 
-func TestALineThatIsWrittenAnewMendsIt(t *testing.T) {
+func TestALaterLineReplacesAGarbledOne(t *testing.T) {
 	t.Parallel()
 	c := qt.New(t)
 	dir := tempDir(t)

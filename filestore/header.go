@@ -27,24 +27,24 @@ type header struct {
 	Product string `json:"product"`
 	Holds   string `json:"holds"`
 	Version int    `json:"version"`
-	// Generation is another one each time the records are rewritten.
+	// Generation is new each time the records are rewritten.
 	Generation string `json:"generation,omitempty"`
-	// Body is how many bytes followed when the file was made. They were flushed
-	// to the disk before it took its place.
+	// Body is how many bytes followed the header when the file was created. They
+	// were flushed to the disk before the file took its place.
 	Body int64 `json:"body,omitempty"`
-	// Events, EventLines and Seq are the size that the file of events had then,
-	// its lines and its last number: what was stopped before is not among the
-	// records any more.
+	// Events, EventLines and Seq are the size of the file of events at that time,
+	// its lines and its last number. Records stopped by these events are no longer
+	// in the file.
 	Events     int64 `json:"events,omitempty"`
 	EventLines int   `json:"event_lines,omitempty"`
 	Seq        int64 `json:"seq,omitempty"`
 }
 
-// maxHeader is more than any header takes, also one of a newer version.
+// maxHeader is more than any header takes, including those of newer versions.
 const maxHeader = 4096
 
-// readHeader reads the header of a file, and its size. What is not a file of
-// this version gives an error that names it.
+// readHeader returns the header of a file, and the size of the header. The error
+// names the file if it is not one of this version.
 func readHeader(f file, path, holds string) (header, int64, error) {
 	var space [maxHeader]byte
 	n, err := f.ReadAt(space[:], 0)
@@ -58,8 +58,8 @@ func readHeader(f file, path, holds string) (header, int64, error) {
 	return h, size, nil
 }
 
-// parseHeader parses the header at the beginning of a text. A newer version may
-// have another checksum, so that is looked at last.
+// parseHeader parses the header at the beginning of a text. It checks the checksum
+// last, since a newer version may have another kind.
 func parseHeader(text []byte, holds string) (header, int64, error) {
 	line, _, ended := bytes.Cut(text, []byte("\n"))
 	var h header

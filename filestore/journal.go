@@ -41,7 +41,7 @@ type entry struct {
 // errShrunk says that a file lost what was read from it.
 var errShrunk = errors.New("it is shorter than it was")
 
-// startAt makes catchUp begin anew, behind a number of lines.
+// startAt makes the next catchUp read from end, behind so many lines.
 func (j *journal) startAt(end int64, lines int, flushed int64) {
 	j.end, j.lines, j.flushed, j.unended = end, lines, flushed, false
 }
@@ -160,9 +160,9 @@ func lines(f io.ReaderAt, from, to int64) iter.Seq2[[]byte, error] {
 	}
 }
 
-// append writes lines behind the last whole step, in place of what is left of
-// one that was cut short. With an error they are not there, as far as what was
-// written could be taken back.
+// append writes a step behind the last whole one, in place of the rest of a step
+// that was cut short. After an error nothing of it remains, unless the error says
+// that it could not be taken back.
 func (j *journal) append(f file, text []byte, lasting bool) error {
 	if j.unended {
 		text = append([]byte("\n"), text...)
@@ -172,7 +172,7 @@ func (j *journal) append(f file, text []byte, lasting bool) error {
 		return err
 	}
 	if info.Size() > j.end {
-		// The disk must not mix the old with the new.
+		// Flush, so that a loss of power cannot mix the rest with the new lines.
 		if err := f.Truncate(j.end); err != nil {
 			return err
 		}

@@ -9,8 +9,8 @@ import (
 	"github.com/rollcall-go/rollcall/lifecycle"
 )
 
-// A line is a JSON object whose last member is a checksum: that of all bytes of
-// the line before it. JSON itself would not tell a damaged text from a whole one.
+// A line is a JSON object whose last member is the checksum of all bytes before it.
+// JSON alone would not reveal most damage.
 const (
 	crcFormat = `,"crc":"%08x"}`
 	crcLength = len(`,"crc":"00000000"}`)
@@ -18,13 +18,13 @@ const (
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// The operations that write a record. A line holds the whole record as it is
-// after the operation, so that the last line of a name is all there is to know.
+// The operations that write a record. A line holds the whole record after the
+// operation, so the last line of a name is enough to know it.
 const (
 	opLaunch     = "launch"
 	opActivate   = "activate"
 	opDeactivate = "deactivate"
-	opHeartbeat  = "heartbeat" // the one that is not flushed to the disk
+	opHeartbeat  = "heartbeat" // not flushed to the disk
 	opBind       = "bind"
 	opUnbind     = "unbind" // a key was bound to another record
 )
@@ -33,10 +33,10 @@ const (
 type recordLine struct {
 	lifecycle.Record
 	Bindings []string `json:"bindings,omitempty"` // sorted
-	// Number is the place of the registration among all.
+	// Number counts registrations; it orders the records.
 	Number int64  `json:"number"`
 	Op     string `json:"op"`
-	// More is how many lines follow that are of the same step.
+	// More is how many lines of the same step follow.
 	More int `json:"more,omitempty"`
 }
 
@@ -46,11 +46,11 @@ type eventLine struct {
 	More int `json:"more,omitempty"`
 }
 
-// appendLine appends a line, with its checksum and its end.
+// appendLine appends a line with its checksum and newline.
 func appendLine(to []byte, value any) ([]byte, error) {
 	var b bytes.Buffer
 	encoder := json.NewEncoder(&b)
-	encoder.SetEscapeHTML(false) // the host's Data is to be read by people
+	encoder.SetEscapeHTML(false) // for people who read the host's Data
 	if err := encoder.Encode(value); err != nil {
 		return to, err
 	}
@@ -59,7 +59,7 @@ func appendLine(to []byte, value any) ([]byte, error) {
 	return fmt.Appendf(to, crcFormat+"\n", crc32.Checksum(body, castagnoli)), nil
 }
 
-// decodeLine decodes a line, with or without its end, into the value that v
+// decodeLine decodes a line, with or without its newline, into the value that v
 // points to. Its error matches ErrGarbled.
 func decodeLine(line []byte, v any) error {
 	line = bytes.TrimSuffix(line, []byte("\n"))
@@ -77,7 +77,8 @@ func decodeLine(line []byte, v any) error {
 	return nil
 }
 
-// legible returns what a garbled line still tells of whose it is.
+// legible returns the name and the incarnation as far as they can be read in a
+// garbled line.
 func legible(line []byte) (name, incarnation string) {
 	d := json.NewDecoder(bytes.NewReader(line))
 	if start, err := d.Token(); err != nil || start != json.Delim('{') {

@@ -11,12 +11,13 @@ import (
 	"github.com/rollcall-go/rollcall/lifecycle"
 )
 
-// pause is what is between two tries to get a lock.
+// pause is the time between two attempts to get a lock.
 const pause = time.Millisecond
 
-// lockInTurn takes a lock behind another one, which is held only while waiting.
-// Who has just let go of the lock and wants it again waits for those who wait: a
-// pass that stops batch after batch would keep others out for long.
+// lockInTurn takes the lock of a second file, turn, while it waits for the lock of
+// path. A program that releases the lock and takes it again at once, such as a pass
+// that stops batch after batch, thereby waits behind the program that holds turn.
+// Without it that pass would keep others out until its end.
 func lockInTurn(ctx context.Context, turn, path string, exclusive bool, timeout time.Duration) (unlock func(), err error) {
 	began := time.Now()
 	ours, err := lock(ctx, turn, true, timeout)
@@ -27,13 +28,12 @@ func lockInTurn(ctx context.Context, turn, path string, exclusive bool, timeout 
 	return lock(ctx, path, exclusive, timeout-time.Since(began))
 }
 
-// lock takes the lock that a file stands for, exclusive or shared, and waits for
-// others that have it, though not for longer than the timeout. The system lets go
-// of it when the holder ends, in whatever way. The file is never deleted: who
-// waits for it would wait for a file that nobody else opens any more.
+// lock takes the exclusive or the shared lock of a file. It waits for other holders
+// until the timeout. The system releases the lock when its holder ends, in whatever
+// way. The file is never deleted: a program that waits for a deleted file and one
+// that creates it anew would both get a lock.
 //
-// It asks again and again because a wait inside the system could not be ended by
-// the context.
+// It polls, because a context cannot end a wait inside the system call.
 func lock(ctx context.Context, path string, exclusive bool, timeout time.Duration) (unlock func(), err error) {
 	f, err := openLock(path)
 	if err != nil {
@@ -65,8 +65,8 @@ func lock(ctx context.Context, path string, exclusive bool, timeout time.Duratio
 	}
 }
 
-// openLock opens the file of a lock, which a reader without the right to write
-// must only find.
+// openLock opens the file of a lock, and creates it only if it is missing: a reader
+// may have no permission to write.
 func openLock(path string) (*os.File, error) {
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -7,8 +7,8 @@ import (
 	"syscall"
 )
 
-// tryLock uses flock(2), whose locks belong to the open file, so that two
-// handles in one process exclude each other too.
+// tryLock uses flock(2). Its locks belong to the open file, so two handles in one
+// process exclude each other too.
 func tryLock(f *os.File, exclusive bool) (held bool, err error) {
 	how := syscall.LOCK_SH
 	if exclusive {
@@ -27,6 +27,6 @@ func tryLock(f *os.File, exclusive bool) (held bool, err error) {
 	}
 }
 
-// unlockFile does not leave it to Close: a process that is being started by
-// another goroutine may have a copy of the descriptor for a moment.
+// unlockFile unlocks the file before it is closed. A child that another goroutine
+// is starting may hold a copy of the descriptor for a moment, and with it the lock.
 func unlockFile(f *os.File) { _ = syscall.Flock(int(f.Fd()), syscall.LOCK_UN) }

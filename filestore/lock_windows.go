@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// tryLock locks the first byte of the file, which has none.
+// tryLock locks the first byte. That the file is empty does not matter.
 func tryLock(f *os.File, exclusive bool) (held bool, err error) {
 	flags := uint32(windows.LOCKFILE_FAIL_IMMEDIATELY)
 	if exclusive {

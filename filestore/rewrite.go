@@ -5,12 +5,13 @@ import (
 	"os"
 )
 
-// rewriteIfDue writes the records anew, without the lines that do not count any
-// more, once these are more than those that do.
+// rewriteIfDue replaces the file of records by one without outdated lines, once
+// these and the events since the last rewriting take up more than twice as much as
+// the other lines.
 //
-// Where the new file cannot be made, such as on a full disk, the old one is as
-// good as before: the next writer tries again. After it has taken the place of
-// the old one there is no way back, and an error is one.
+// If the new file cannot be written, as on a full disk, the old one remains in
+// use and the next writer tries again. Once the new file is in place there is no
+// way back, so later errors are returned.
 func (s *Store) rewriteIfDue(open *files) error {
 	waste := s.records.end - s.state.live + s.events.end - s.head.Events
 	if waste <= max(s.options.rewriteFrom, 2*s.state.live) {
@@ -24,7 +25,7 @@ func (s *Store) rewriteIfDue(open *files) error {
 	if err != nil {
 		return unavailable(err)
 	}
-	// Windows replaces no file that is open.
+	// Windows cannot replace an open file.
 	err = open.records.Close()
 	open.records = nil
 	if err != nil {
@@ -45,8 +46,8 @@ func (s *Store) rewriteIfDue(open *files) error {
 	return nil
 }
 
-// recordsAnew returns the content of the file of records: the lines that count,
-// and those that nobody can read.
+// recordsAnew returns the content of the new file: the last line of each record,
+// and the lines whose name cannot be read.
 func (s *Store) recordsAnew() ([]byte, error) {
 	body := make([]byte, 0, s.state.live)
 	for _, e := range s.state.lost {

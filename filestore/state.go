@@ -9,16 +9,16 @@ import (
 	"github.com/rollcall-go/rollcall/lifecycle"
 )
 
-// row is a record as its last line has it. It is never changed: a later line
-// makes another one, so that a reader may go on without a lock.
+// row is a record according to its last line. It is never changed: a later line
+// makes another row. So a reader needs no lock once it has the row.
 type row struct {
 	recordLine
 	size    int64 // of the line
-	err     error // of a garbled line, of which only name and incarnation count
+	err     error // of a garbled line; only its name and incarnation are known
 	garbled string
 }
 
-// stopped is what the records must know of an event.
+// stopped is what an event says about the records.
 type stopped struct {
 	seq               int64
 	name, incarnation string
@@ -30,9 +30,9 @@ type state struct {
 	rows     map[string]*row
 	children map[string]map[string]bool // parent name → names
 	keys     map[string]string          // key → name
-	lost     []entry                    // garbled lines that do not tell their name
+	lost     []entry                    // garbled lines without a legible name
 	next     int64                      // number of the next registration
-	live     int64                      // bytes of the lines that count
+	live     int64                      // bytes of the lines that are not outdated
 	seq      int64                      // of the last event
 }
 
@@ -40,7 +40,7 @@ func newState(path string) *state {
 	return &state{path: path, rows: map[string]*row{}, children: map[string]map[string]bool{}, keys: map[string]string{}, next: 1}
 }
 
-// applyRecord takes in a line of the records.
+// applyRecord applies a line of the records.
 func (s *state) applyRecord(e entry) {
 	if e.err != nil {
 		e.err = garbledLine(s.path, e.line, e.err)
@@ -94,13 +94,12 @@ func (s *state) remove(r *row) {
 	}
 }
 
-// applyEvent takes in a line of the events. It does not matter whether it comes
-// before or after lines of the records that were written later: an incarnation
-// is never registered again.
+// applyEvent applies a line of the events. Its order relative to later lines of the
+// records does not matter, since an incarnation is never registered again.
 func (s *state) applyEvent(e entry) {
 	s.seq = max(s.seq, e.event.seq)
 	if e.err != nil {
-		s.seq++ // whatever its number was
+		s.seq++ // its number cannot be read
 	}
 	if r := s.rows[e.event.name]; r != nil && r.Incarnation == e.event.incarnation {
 		s.remove(r)
