@@ -40,5 +40,7 @@ func syncDir(string) error { return nil }
 // keepOwner does nothing: a file inherits its permissions from the directory.
 func keepOwner(*os.File, fs.FileInfo) error { return nil }
 
+func readAtOnce(string, []byte) ([]byte, bool) { return nil, false }
+
 // readersLock is true because an open file cannot be replaced.
 const readersLock = true

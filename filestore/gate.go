@@ -25,6 +25,8 @@ const (
 	// maxGate is far above the size of 100 keys of a BootGate. It bounds the
 	// reading of a file that is no gate.
 	maxGate = 1 << 20
+	// gateStart is the size of a gate that is read at once: some 15 keys.
+	gateStart = 4 << 10
 )
 
 // Gate returns the place for a [lifecycle.BootGate] in a small file. It suits a
@@ -80,8 +82,10 @@ func (g *gate) get(ctx context.Context, key string) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	ours := strconv.Quote(key) + " "
 	for line := range strings.Lines(body) {
-		if found, value, err := g.parseLine(line); found == key {
+		if strings.HasPrefix(line, ours) {
+			_, value, err := g.parseLine(line)
 			return value, err
 		}
 	}
@@ -142,22 +146,29 @@ func (g *gate) swap(ctx context.Context, key, old, new string) (swapped bool, er
 
 // read returns the lines below the header. A gate that does not exist has none.
 func (g *gate) read() (body string, err error) {
-	f, err := os.Open(g.path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return "", nil
-	}
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, maxGate+1))
-	if err != nil {
-		return "", err
+	var space [gateStart]byte
+	text, ok := readAtOnce(g.path, space[:])
+	if !ok {
+		if text, err = g.readAll(); err != nil {
+			return "", err
+		}
 	}
 	if body, err = gateBody(string(text)); err != nil {
 		return "", fmt.Errorf("%s: %w", g.path, err)
 	}
 	return body, nil
+}
+
+func (g *gate) readAll() ([]byte, error) {
+	f, err := os.Open(g.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, maxGate+1))
 }
 
 // gateBody takes the header off. An empty file is a gate without keys.
