@@ -7,13 +7,14 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/rollcall-go/rollcall/internal/storekit"
 	"github.com/rollcall-go/rollcall/lifecycle"
 )
 
 // Put stores a record exactly as given, in any phase and with any identity and
 // heartbeat, as storetest needs it. It replaces the same incarnation.
 func (s *Store) Put(ctx context.Context, record lifecycle.Record) error {
-	values, err := rowOf(record)
+	row, err := rowOf(record)
 	if err != nil {
 		return err
 	}
@@ -23,7 +24,7 @@ func (s *Store) Put(ctx context.Context, record lifecycle.Record) error {
 		defaultPrefix, pgx.Identifier{s.options.Schema}.Sanitize()+"."+s.options.Prefix)
 	var n int64
 	err = s.write(ctx, func(ctx context.Context, tx pgx.Tx, _ bool) error {
-		result, err := tx.Exec(ctx, update, values...)
+		result, err := tx.Exec(ctx, update, values(row)...)
 		n = result.RowsAffected()
 		return err
 	})
@@ -38,8 +39,8 @@ func (s *Store) Put(ctx context.Context, record lifecycle.Record) error {
 
 // Snapshot is that of a row with such columns, as it is read back.
 func Snapshot(phase, identity, boot, data string, wall int64) (lifecycle.Snapshot, map[string]string, error) {
-	r := row{name: "name", incarnation: "incarnation", phase: phase, identity: identity, beatBoot: boot, data: &data, beatWall: &wall}
-	record, garbled, _ := r.decode()
+	r := storekit.Row{Name: "name", Incarnation: "incarnation", Phase: phase, Identity: identity, BeatBoot: boot, Data: &data, BeatWall: &wall}
+	record, garbled, _ := r.Decode()
 	text, raw, err := encodeSnapshot(lifecycle.Snapshot{Record: record, Garbled: garbled})
 	if err != nil {
 		return lifecycle.Snapshot{}, garbled, err

@@ -29,7 +29,7 @@ func (s *Store) records(ctx context.Context, owner string) iter.Seq2[lifecycle.R
 	return func(yield func(lifecycle.Record, error) bool) {
 		var after int64
 		for {
-			var page []row
+			var page []storekit.Row
 			err := s.read(ctx, func(ctx context.Context, conn *pgxpool.Conn) (err error) {
 				if owner != "" {
 					page, err = collect(ctx, conn, s.sql.ownPage, after, pageSize, owner)
@@ -43,42 +43,20 @@ func (s *Store) records(ctx context.Context, owner string) iter.Seq2[lifecycle.R
 				return
 			}
 			for _, r := range page {
-				record, err := r.record()
+				record, err := r.Record()
 				if err != nil {
 					err = fmt.Errorf("postgresstore: %w", err)
 				}
 				if !yield(record, err) {
 					return
 				}
-				after = r.seq
+				after = r.Seq
 			}
 			if len(page) < pageSize {
 				return
 			}
 		}
 	}
-}
-
-// collect returns the rows of a query about records.
-func collect(ctx context.Context, from querier, query string, args ...any) ([]row, error) {
-	rows, err := from.Query(ctx, query, args...)
-	if err != nil {
-		return nil, err
-	}
-	return pgx.CollectRows(rows, scanRow)
-}
-
-// one returns the row of a query, or an error that matches
-// lifecycle.ErrNotRegistered.
-func one(ctx context.Context, from querier, query string, args ...any) (row, error) {
-	rows, err := collect(ctx, from, query, args...)
-	if err != nil {
-		return row{}, err
-	}
-	if len(rows) == 0 {
-		return row{}, lifecycle.ErrNotRegistered
-	}
-	return rows[0], nil
 }
 
 // Records implements [lifecycle.Registrar].
@@ -109,11 +87,11 @@ func (s *Store) one(ctx context.Context, query, arg string) (record lifecycle.Re
 		return record, lifecycle.ErrNotRegistered // nor can it be
 	}
 	err = s.read(ctx, func(ctx context.Context, conn *pgxpool.Conn) error {
-		r, err := one(ctx, conn, query, arg)
+		r, err := collectOne(ctx, conn, query, arg)
 		if err != nil {
 			return err
 		}
-		record, err = r.record()
+		record, err = r.Record()
 		return err
 	})
 	return record, err

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -25,7 +24,7 @@ func (s *Store) Launch(ctx context.Context, record lifecycle.Record) (lifecycle.
 }
 
 func (s *Store) put(ctx context.Context, record lifecycle.Record) error {
-	values, err := rowOf(record)
+	row, err := rowOf(record)
 	if err != nil {
 		return err
 	}
@@ -49,7 +48,7 @@ func (s *Store) put(ctx context.Context, record lifecycle.Record) error {
 				return err
 			}
 		}
-		result, err := tx.Exec(ctx, s.sql.insert, append(slices.Clip(values), epoch)...)
+		result, err := tx.Exec(ctx, s.sql.insert, append(values(row), epoch)...)
 		if err != nil {
 			return err
 		}
@@ -69,9 +68,9 @@ func (s *Store) put(ctx context.Context, record lifecycle.Record) error {
 // registered reports whether the commit whose connection was cut took place:
 // its insert had found the name free and the incarnation unused.
 func (s *Store) registered(ctx context.Context, tx pgx.Tx, record lifecycle.Record) (bool, error) {
-	stored, err := one(ctx, tx, s.sql.find, record.Name)
+	stored, err := collectOne(ctx, tx, s.sql.find, record.Name)
 	switch {
-	case err == nil && stored.incarnation == record.Incarnation:
+	case err == nil && stored.Incarnation == record.Incarnation:
 		return true, nil
 	case err != nil && !errors.Is(err, lifecycle.ErrNotRegistered):
 		return false, err
@@ -139,7 +138,7 @@ func (s *Store) setPhase(ctx context.Context, verb string, record lifecycle.Reco
 	}
 	beat := lifecycle.Beat(s.options.Clock)
 	return s.update(ctx, verb, record, s.sql.activate, record.Name, record.Incarnation, phase.String(), string(text),
-		beat.Boot.String(), int64(beat.Awake), nanos(beat.Wall))
+		beat.Boot.String(), int64(beat.Awake), storekit.Nanos(beat.Wall))
 }
 
 // Registrations implements [lifecycle.Registrar], by a point read. It is about the
@@ -167,7 +166,7 @@ func (s *Store) Heartbeat(ctx context.Context, record lifecycle.Record) error {
 		err = s.attempt(ctx, func(ctx context.Context, conn *pgxpool.Conn) error {
 			var allowed, beaten bool
 			err := conn.QueryRow(ctx, s.sql.heartbeat, record.Name, record.Incarnation,
-				beat.Boot.String(), int64(beat.Awake), nanos(beat.Wall), s.options.Owner, s.epoch).Scan(&allowed, &beaten)
+				beat.Boot.String(), int64(beat.Awake), storekit.Nanos(beat.Wall), s.options.Owner, s.epoch).Scan(&allowed, &beaten)
 			switch {
 			case err != nil:
 				return err

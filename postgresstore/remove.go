@@ -20,7 +20,7 @@ func (s *Store) remove(ctx context.Context, tx pgx.Tx, call uuid.UUID, removals 
 	}
 	seqs := make([]int64, len(removals))
 	for i, r := range removals {
-		seqs[i] = r.seq
+		seqs[i] = r.Seq
 	}
 	bindings, err := s.takeBindings(ctx, tx, seqs)
 	if err != nil {
@@ -77,8 +77,8 @@ func (s *Store) insertEvents(ctx context.Context, tx pgx.Tx, call uuid.UUID, rem
 	var columns [7][]string
 	data := make([]*string, n)
 	for i, r := range removals {
-		record, garbled, _ := r.decode()
-		snapshot := lifecycle.Snapshot{Record: record, Bindings: bindings[r.seq], Garbled: garbled}
+		record, garbled, _ := r.Decode()
+		snapshot := lifecycle.Snapshot{Record: record, Bindings: bindings[r.Seq], Garbled: garbled}
 		event := r.cause.Event(snapshot)
 		text, raw, err := encodeSnapshot(snapshot)
 		if err != nil {

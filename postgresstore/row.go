@@ -1,118 +1,75 @@
 package postgresstore
 
 import (
-	"encoding/json"
+	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
-	"time"
 	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
-	"github.com/rollcall-go/rollcall/bootid"
+	"github.com/rollcall-go/rollcall/internal/storekit"
 	"github.com/rollcall-go/rollcall/lifecycle"
-	"github.com/rollcall-go/rollcall/liveness"
 )
 
-// row is a row of the records table. What its texts mean is not taken for
-// granted until record checks it: one bad row must not keep the others from
-// being read.
-type row struct {
-	seq                              int64
-	name, incarnation, owner, parent string
-	phase, identity, beatBoot        string
-	createdAt, beatWall              *int64
-	beatAwake                        int64
-	data                             *string
-}
+// columns are what scanRow reads.
+const columns = `seq, name, incarnation, owner, phase, identity, created_at, beat_boot, beat_awake, beat_wall, parent, data::text`
 
-func scanRow(from pgx.CollectableRow) (row, error) {
-	var r row
-	err := from.Scan(&r.seq, &r.name, &r.incarnation, &r.owner, &r.phase, &r.identity, &r.createdAt,
-		&r.beatBoot, &r.beatAwake, &r.beatWall, &r.parent, &r.data)
+func scanRow(from pgx.CollectableRow) (storekit.Row, error) {
+	var r storekit.Row
+	err := from.Scan(&r.Seq, &r.Name, &r.Incarnation, &r.Owner, &r.Phase, &r.Identity, &r.CreatedAt,
+		&r.BeatBoot, &r.BeatAwake, &r.BeatWall, &r.Parent, &r.Data)
 	return r, err
 }
 
-// record decodes the row. Its error names the column, and comes with what is
-// certain: the name and the incarnation.
-func (r row) record() (lifecycle.Record, error) {
-	record, _, err := r.decode()
+// collect returns the rows of a query for columns.
+func collect(ctx context.Context, from querier, query string, args ...any) ([]storekit.Row, error) {
+	rows, err := from.Query(ctx, query, args...)
 	if err != nil {
-		return lifecycle.Record{Name: record.Name, Incarnation: record.Incarnation}, err
-	}
-	return record, nil
-}
-
-// decode decodes as much of the row as can be. The columns that cannot are
-// returned as they stand, the first of them as an error too.
-func (r row) decode() (record lifecycle.Record, garbled map[string]string, first error) {
-	record = lifecycle.Record{
-		Name: r.name, Incarnation: r.incarnation, Owner: r.owner, Parent: r.parent,
-		CreatedAt: timeOf(r.createdAt),
-		Heartbeat: lifecycle.Heartbeat{Awake: time.Duration(r.beatAwake), Wall: timeOf(r.beatWall)},
-	}
-	check := func(column, value string, err error) {
-		if err == nil {
-			return
-		}
-		if first == nil {
-			first = fmt.Errorf("%w: row %d: column %s: %w", lifecycle.ErrInvalidRecord, r.seq, column, err)
-			garbled = map[string]string{}
-		}
-		if !utf8.ValidString(value) { // in a database whose encoding is none
-			value = strconv.Quote(value)
-		}
-		garbled[column] = value
-	}
-	check("phase", r.phase, record.Phase.UnmarshalText([]byte(r.phase)))
-	var err error
-	record.Identity, err = liveness.Parse(r.identity)
-	check("identity", r.identity, err)
-	record.Heartbeat.Boot, err = bootid.Parse(r.beatBoot)
-	check("beat_boot", r.beatBoot, err)
-	if r.data != nil {
-		if record.Data = json.RawMessage(*r.data); !json.Valid(record.Data) {
-			record.Data = nil
-			check("data", *r.data, errors.New("not JSON"))
-		}
-	}
-	return record, garbled, first
-}
-
-// rowOf returns the values of the insert statement but the last, the epoch.
-func rowOf(record lifecycle.Record) ([]any, error) {
-	if err := record.Validate(); err != nil {
 		return nil, err
+	}
+	return pgx.CollectRows(rows, scanRow)
+}
+
+// collectOne returns the row of a query for columns, or an error that matches
+// lifecycle.ErrNotRegistered.
+func collectOne(ctx context.Context, from querier, query string, args ...any) (storekit.Row, error) {
+	rows, err := collect(ctx, from, query, args...)
+	if err != nil {
+		return storekit.Row{}, err
+	}
+	if len(rows) == 0 {
+		return storekit.Row{}, lifecycle.ErrNotRegistered
+	}
+	return rows[0], nil
+}
+
+// rowOf returns the row of a record, or an error that matches
+// lifecycle.ErrInvalidRecord.
+func rowOf(record lifecycle.Record) (storekit.Row, error) {
+	row, err := storekit.RowOf(record)
+	if err != nil {
+		return storekit.Row{}, err
 	}
 	for _, text := range []string{record.Name, record.Incarnation, record.Owner, record.Parent, string(record.Data)} {
 		if err := validateText(text); err != nil {
-			return nil, fmt.Errorf("%w: %q: %w", lifecycle.ErrInvalidRecord, record.Name, err)
+			return storekit.Row{}, fmt.Errorf("%w: %q: %w", lifecycle.ErrInvalidRecord, record.Name, err)
 		}
 	}
-	for _, t := range []time.Time{record.CreatedAt, record.Heartbeat.Wall} {
-		if !t.IsZero() && !time.Unix(0, t.UnixNano()).Equal(t) {
-			return nil, fmt.Errorf("%w: %q: time %v does not fit nanoseconds since 1970", lifecycle.ErrInvalidRecord, record.Name, t)
-		}
-	}
-	identity, err := record.Identity.MarshalText()
-	if err != nil {
-		return nil, err
-	}
-	var data any
-	if record.Data != nil {
-		data = string(record.Data)
-	}
-	beat := record.Heartbeat
-	return []any{
-		record.Name, record.Incarnation, record.Owner, record.Phase.String(), string(identity), nanos(record.CreatedAt),
-		beat.Boot.String(), int64(beat.Awake), nanos(beat.Wall), record.Parent, data,
-	}, nil
+	return row, nil
 }
 
-// validateText says what PostgreSQL cannot store as text.
+// values are those of columns but seq, in this order.
+func values(r storekit.Row) []any {
+	return []any{
+		r.Name, r.Incarnation, r.Owner, r.Phase, r.Identity, r.CreatedAt,
+		r.BeatBoot, r.BeatAwake, r.BeatWall, r.Parent, r.Data,
+	}
+}
+
+// validateText returns an error for a text that PostgreSQL cannot store.
 func validateText(text string) error {
 	switch {
 	case !utf8.ValidString(text):
@@ -124,10 +81,10 @@ func validateText(text string) error {
 	}
 }
 
-// unstorable gives an error of the server about the given values the meaning
-// that it has for a record: a text too long for an index, a character that the
-// encoding of the database does not have, JSON of which PostgreSQL thinks
-// otherwise or that is nested too deeply.
+// unstorable makes an error match lifecycle.ErrInvalidRecord if the server refused
+// a value: a text too long for an index, a character that the encoding of the
+// database does not have, or JSON that PostgreSQL rejects or finds too deeply
+// nested.
 func unstorable(err error) error {
 	if failed, ok := errors.AsType[*pgconn.PgError](err); ok {
 		switch failed.Code {
@@ -136,20 +93,4 @@ func unstorable(err error) error {
 		}
 	}
 	return err
-}
-
-// nanos is a time as it is stored; the zero time is NULL.
-func nanos(t time.Time) *int64 {
-	if t.IsZero() {
-		return nil
-	}
-	n := t.UnixNano()
-	return &n
-}
-
-func timeOf(n *int64) time.Time {
-	if n == nil {
-		return time.Time{}
-	}
-	return time.Unix(0, *n).UTC()
 }

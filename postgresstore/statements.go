@@ -24,9 +24,6 @@ type statements struct {
 	machines, gone, slot, declareLost, lost, lostRecords, drained, regained string
 }
 
-// columns are what scanRow reads.
-const columns = `seq, name, incarnation, owner, phase, identity, created_at, beat_boot, beat_awake, beat_wall, parent, data::text`
-
 func newStatements(schema, prefix string) statements {
 	tables := pgx.Identifier{schema}.Sanitize() + "." + prefix
 	q := func(sql string) string { return strings.ReplaceAll(sql, defaultPrefix, tables) }

@@ -54,7 +54,7 @@ func (e *hookError) Unwrap() error { return e.err }
 
 // removal is a row that is to become an event.
 type removal struct {
-	row
+	storekit.Row
 	cause lifecycle.Cause
 	index int // of the record in the call that it goes with
 }
@@ -139,8 +139,8 @@ func (s *Store) ours(ctx context.Context, tx pgx.Tx, call uuid.UUID, stops []lif
 
 // families are locked rows, by name and by the name of their parent.
 type families struct {
-	byName   map[string]row
-	children map[string][]row
+	byName   map[string]storekit.Row
+	children map[string][]storekit.Row
 }
 
 // lockFamilies locks the given records, if they are still stored, and their
@@ -157,22 +157,22 @@ func (s *Store) lockFamilies(ctx context.Context, tx pgx.Tx, stops []lifecycle.S
 	for len(rows) > 0 {
 		var parents []string
 		for _, r := range rows {
-			parents = append(parents, r.name)
+			parents = append(parents, r.Name)
 		}
 		var seqs []int64
 		for _, r := range all {
-			seqs = append(seqs, r.seq)
+			seqs = append(seqs, r.Seq)
 		}
 		if rows, err = collect(ctx, tx, s.sql.children, parents, seqs); err != nil {
 			return nil, err
 		}
 		all = append(all, rows...)
 	}
-	f := &families{byName: map[string]row{}, children: map[string][]row{}}
+	f := &families{byName: map[string]storekit.Row{}, children: map[string][]storekit.Row{}}
 	for _, r := range all {
-		f.byName[r.name] = r
-		if r.parent != "" {
-			f.children[r.parent] = append(f.children[r.parent], r)
+		f.byName[r.Name] = r
+		if r.Parent != "" {
+			f.children[r.Parent] = append(f.children[r.Parent], r)
 		}
 	}
 	return f, nil
@@ -183,12 +183,12 @@ func (s *Store) lockFamilies(ctx context.Context, tx pgx.Tx, stops []lifecycle.S
 // the rows that are removed already.
 func (f *families) decide(stop *lifecycle.Stop, index int, taken map[int64]bool, removals *[]removal) error {
 	root, ok := f.byName[stop.Record.Name]
-	if !ok || root.incarnation != stop.Record.Incarnation || taken[root.seq] {
+	if !ok || root.Incarnation != stop.Record.Incarnation || taken[root.Seq] {
 		stop.Outcome, stop.Descendants = lifecycle.AlreadyStopped, nil
 		return nil
 	}
 	if stop.Cause.IfUnchanged {
-		stored, err := root.record()
+		stored, err := root.Record()
 		if err != nil {
 			return err
 		}
@@ -198,16 +198,16 @@ func (f *families) decide(stop *lifecycle.Stop, index int, taken map[int64]bool,
 	}
 	// With an error this is the last record of the step, and what is taken does not
 	// count.
-	family := storekit.Family(root, func(r row) int64 { return r.seq }, func(r row) []row { return f.children[r.name] }, taken)
+	family := storekit.Family(root, func(r storekit.Row) int64 { return r.Seq }, func(r storekit.Row) []storekit.Row { return f.children[r.Name] }, taken)
 	var along []removal
 	var descendants []lifecycle.Record
 	for i, member := range slices.Backward(family) { // children before parents
 		cause := stop.Cause
 		if i > 0 {
 			cause = cause.ForDescendant()
-			descendant, _, err := member.decode()
+			descendant, _, err := member.Decode()
 			if err != nil {
-				return fmt.Errorf("descendant %q: %w", member.name, err)
+				return fmt.Errorf("descendant %q: %w", member.Name, err)
 			}
 			descendants = append(descendants, descendant)
 		}
