@@ -3,7 +3,6 @@ package postgresstore
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	"github.com/jackc/pgx/v5"
 
@@ -18,10 +17,9 @@ func (s *Store) Put(ctx context.Context, record lifecycle.Record) error {
 	if err != nil {
 		return err
 	}
-	update := strings.ReplaceAll(`WITH changed AS (UPDATE rollcall_records SET owner = $3, phase = $4, identity = $5, created_at = $6,
+	update := s.sql(`WITH changed AS (UPDATE rollcall_records SET owner = $3, phase = $4, identity = $5, created_at = $6,
 			beat_boot = $7, beat_awake = $8, beat_wall = $9, parent = $10, data = $11::text::json WHERE name = $1 AND incarnation = $2 RETURNING owner)
-		INSERT INTO rollcall_registrations AS r (owner, n) SELECT owner, 1 FROM changed ON CONFLICT (owner) DO UPDATE SET n = r.n + 1`,
-		defaultPrefix, pgx.Identifier{s.options.Schema}.Sanitize()+"."+s.options.Prefix)
+		INSERT INTO rollcall_registrations AS r (owner, n) SELECT owner, 1 FROM changed ON CONFLICT (owner) DO UPDATE SET n = r.n + 1`)
 	var n int64
 	err = s.write(ctx, func(ctx context.Context, tx pgx.Tx, _ bool) error {
 		result, err := tx.Exec(ctx, update, values(row)...)

@@ -27,11 +27,14 @@ const keptGates = 100
 
 type gate Store
 
+const gateGetQuery = `SELECT value FROM rollcall_gate WHERE owner = $1 AND key = $2`
+
 // Get implements [lifecycle.KV].
 func (g *gate) Get(ctx context.Context, key string) (value string, err error) {
-	err = (*Store)(g).read(ctx, func(ctx context.Context, conn *pgxpool.Conn) error {
+	s := (*Store)(g)
+	err = s.read(ctx, func(ctx context.Context, conn *pgxpool.Conn) error {
 		value = ""
-		err := conn.QueryRow(ctx, g.sql.gateGet, g.options.Owner, key).Scan(&value)
+		err := conn.QueryRow(ctx, s.sql(gateGetQuery), g.options.Owner, key).Scan(&value)
 		if errors.Is(err, pgx.ErrNoRows) {
 			return nil
 		}
@@ -42,6 +45,15 @@ func (g *gate) Get(ctx context.Context, key string) (value string, err error) {
 	}
 	return value, nil
 }
+
+const gateOursQuery = `SELECT EXISTS (SELECT FROM rollcall_gate WHERE owner = $1 AND key = $2 AND call = $3)`
+
+const gateInsertQuery = `INSERT INTO rollcall_gate (owner, key, value, call) VALUES ($1, $2, $3, $4) ON CONFLICT (owner, key) DO NOTHING`
+
+const gateUpdateQuery = `UPDATE rollcall_gate SET value = $3, call = $4 WHERE owner = $1 AND key = $2 AND value = $5`
+
+const gateCutQuery = `DELETE FROM rollcall_gate WHERE owner = $1 AND seq <=
+	(SELECT seq FROM rollcall_gate WHERE owner = $1 ORDER BY seq DESC OFFSET $2 LIMIT 1)`
 
 // CompareAndSwap implements [lifecycle.KV].
 func (g *gate) CompareAndSwap(ctx context.Context, key, old, new string) (swapped bool, err error) {
@@ -54,21 +66,21 @@ func (g *gate) CompareAndSwap(ctx context.Context, key, old, new string) (swappe
 		var err error
 		if again {
 			// The commit whose connection was cut may have taken place.
-			if err := tx.QueryRow(ctx, g.sql.gateOurs, g.options.Owner, key, call).Scan(&swapped); swapped || err != nil {
+			if err := tx.QueryRow(ctx, s.sql(gateOursQuery), g.options.Owner, key, call).Scan(&swapped); swapped || err != nil {
 				return err
 			}
 		}
 		var result pgconn.CommandTag
 		if old == "" {
-			result, err = tx.Exec(ctx, g.sql.gateInsert, g.options.Owner, key, new, call)
+			result, err = tx.Exec(ctx, s.sql(gateInsertQuery), g.options.Owner, key, new, call)
 		} else {
-			result, err = tx.Exec(ctx, g.sql.gateUpdate, g.options.Owner, key, new, call, old)
+			result, err = tx.Exec(ctx, s.sql(gateUpdateQuery), g.options.Owner, key, new, call, old)
 		}
 		if err != nil {
 			return err
 		}
 		if swapped = result.RowsAffected() == 1; swapped && old == "" {
-			_, err = tx.Exec(ctx, g.sql.gateCut, g.options.Owner, keptGates)
+			_, err = tx.Exec(ctx, s.sql(gateCutQuery), g.options.Owner, keptGates)
 		}
 		return err
 	})

@@ -43,6 +43,22 @@ type Lease struct {
 	options LeaseOptions
 }
 
+// since is the beginning of the time in which a machine has beaten without a
+// gap. A gap is more than half of its TTL: then the machine cannot say that it was
+// another one that did not beat. A server whose clock was set back counts from then
+// on.
+const since = `CASE WHEN clock_timestamp() BETWEEN beat_at AND beat_at + ttl / 2 THEN since ELSE clock_timestamp() END`
+
+const lockEpochQuery = `SELECT value FROM rollcall_counters WHERE name = 'epoch' FOR UPDATE`
+
+const leaseQuery = `SELECT epoch FROM rollcall_leases WHERE owner = $1 FOR NO KEY UPDATE`
+
+const updateLeaseQuery = `UPDATE rollcall_leases SET ttl = $3, beat_at = clock_timestamp(), since = ` + since + ` WHERE owner = $1 AND epoch = $2`
+
+const insertLeaseQuery = `INSERT INTO rollcall_leases AS l (owner, epoch, ttl, beat_at, since)
+	VALUES ($1, $2, $3, clock_timestamp(), clock_timestamp())
+	ON CONFLICT (owner) DO UPDATE SET epoch = excluded.epoch, ttl = excluded.ttl, beat_at = excluded.beat_at, since = excluded.since`
+
 // Join takes the lease of this machine: the one that it holds, which counts as a
 // beat, or a new one. A machine that has been taken for lost gets a new one, and
 // can register records at once, while those of its past are still being stopped.
@@ -67,22 +83,21 @@ func (s *Store) Join(ctx context.Context, options LeaseOptions) (*Lease, error) 
 	var epoch int64
 	err := s.write(ctx, func(ctx context.Context, tx pgx.Tx, _ bool) error {
 		// One at a time: there may be no lease yet that could be locked.
-		if _, err := tx.Exec(ctx, s.sql.lockEpoch); err != nil {
+		if _, err := tx.Exec(ctx, s.sql(lockEpochQuery)); err != nil {
 			return err
 		}
-		err := tx.QueryRow(ctx, s.sql.lease, owner).Scan(&epoch)
+		err := tx.QueryRow(ctx, s.sql(leaseQuery), owner).Scan(&epoch)
 		switch {
 		case err != nil && !errors.Is(err, pgx.ErrNoRows):
 			return err
 		case err == nil && epoch > 0:
-			_, err = tx.Exec(ctx, s.sql.updateLease, owner, epoch, options.TTL)
+			_, err = tx.Exec(ctx, s.sql(updateLeaseQuery), owner, epoch, options.TTL)
 			return err
 		}
-		var at time.Time
-		if err := tx.QueryRow(ctx, s.sql.next, "epoch", 1).Scan(&epoch, &at); err != nil {
+		if epoch, _, err = s.next(ctx, tx, "epoch", 1); err != nil {
 			return err
 		}
-		_, err = tx.Exec(ctx, s.sql.insertLease, owner, epoch, options.TTL)
+		_, err = tx.Exec(ctx, s.sql(insertLeaseQuery), owner, epoch, options.TTL)
 		return err
 	})
 	if err != nil {
@@ -102,6 +117,8 @@ func (l *Lease) Store() *Store { return l.store }
 // one.
 func (l *Lease) Epoch() int64 { return l.store.epoch }
 
+const beatQuery = `UPDATE rollcall_leases SET beat_at = clock_timestamp(), since = ` + since + ` WHERE owner = $1 AND epoch = $2`
+
 // Beat says that this machine lives, for all its records at once: the lease holds
 // for another TTL. A lease that has run out is renewed as long as nobody has
 // taken it over.
@@ -119,7 +136,7 @@ func (l *Lease) Beat(ctx context.Context) error {
 		// must survive a crash: this machine relies on it.
 		var batch pgx.Batch
 		batch.Queue(durable)
-		batch.Queue(s.sql.beat, s.options.Owner, s.epoch)
+		batch.Queue(s.sql(beatQuery), s.options.Owner, s.epoch)
 		results := conn.SendBatch(ctx, &batch)
 		_, err := results.Exec()
 		if err != nil {

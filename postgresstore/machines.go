@@ -28,11 +28,13 @@ type Machine struct {
 // until others take it over.
 func (m Machine) Expired() bool { return m.Silent > m.TTL }
 
+const machinesQuery = `SELECT owner, greatest(epoch, 0), ttl, clock_timestamp() - beat_at, lost FROM rollcall_leases ORDER BY owner`
+
 // Machines returns the machines that have a lease, and those that were lost and
 // have records left, by owner.
 func (s *Store) Machines(ctx context.Context) (machines []Machine, err error) {
 	err = s.read(ctx, func(ctx context.Context, conn *pgxpool.Conn) error {
-		rows, err := conn.Query(ctx, s.sql.machines)
+		rows, err := conn.Query(ctx, s.sql(machinesQuery))
 		if err == nil {
 			machines, err = pgx.CollectRows(rows, pgx.RowToStructByPos[Machine])
 		}

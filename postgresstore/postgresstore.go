@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/rollcall-go/rollcall/internal/storekit"
 	"github.com/rollcall-go/rollcall/lifecycle"
 )
 
@@ -83,11 +84,11 @@ type Options struct {
 // Store is a [lifecycle.Registrar] in PostgreSQL. It is safe for concurrent use. It
 // holds nothing that has to be closed; the pool stays the host's.
 type Store struct {
-	pool    *pgxpool.Pool
-	options Options
-	sql     statements
-	channel string
-	epoch   int64 // of the lease, 0 without one
+	pool       *pgxpool.Pool
+	options    Options
+	statements *storekit.Statements // with the host's schema and prefix
+	channel    string
+	epoch      int64 // of the lease, 0 without one
 }
 
 var (
@@ -103,6 +104,10 @@ const (
 	product            = "github.com/rollcall-go/rollcall/postgresstore"
 	schemaVersion      = 1
 )
+
+// sql returns a statement that is written with the default prefix as the server
+// takes it.
+func (s *Store) sql(statement string) string { return s.statements.Text(statement) }
 
 // Owner implements [lifecycle.Registrar].
 func (s *Store) Owner() string { return s.options.Owner }

@@ -25,6 +25,10 @@ func (s *Store) Candidates(ctx context.Context) iter.Seq2[lifecycle.Record, erro
 	return s.records(ctx, s.options.Owner)
 }
 
+const pageQuery = `SELECT ` + columns + ` FROM rollcall_records WHERE seq > $1 ORDER BY seq LIMIT $2`
+
+const ownPageQuery = `SELECT ` + columns + ` FROM rollcall_records WHERE seq > $1 AND owner = $3 ORDER BY owner, seq LIMIT $2`
+
 func (s *Store) records(ctx context.Context, owner string) iter.Seq2[lifecycle.Record, error] {
 	return func(yield func(lifecycle.Record, error) bool) {
 		var after int64
@@ -32,9 +36,9 @@ func (s *Store) records(ctx context.Context, owner string) iter.Seq2[lifecycle.R
 			var page []storekit.Row
 			err := s.read(ctx, func(ctx context.Context, conn *pgxpool.Conn) (err error) {
 				if owner != "" {
-					page, err = collect(ctx, conn, s.sql.ownPage, after, pageSize, owner)
+					page, err = collect(ctx, conn, s.sql(ownPageQuery), after, pageSize, owner)
 				} else {
-					page, err = collect(ctx, conn, s.sql.page, after, pageSize)
+					page, err = collect(ctx, conn, s.sql(pageQuery), after, pageSize)
 				}
 				return err
 			})
@@ -64,18 +68,23 @@ func (s *Store) Records(ctx context.Context) ([]lifecycle.Record, error) {
 	return storekit.Records(s.records(ctx, ""))
 }
 
+const findQuery = `SELECT ` + columns + ` FROM rollcall_records WHERE name = $1`
+
 // Record implements [lifecycle.Registrar].
 func (s *Store) Record(ctx context.Context, name string) (lifecycle.Record, error) {
-	record, err := s.one(ctx, s.sql.find, name)
+	record, err := s.one(ctx, s.sql(findQuery), name)
 	if err != nil {
 		return lifecycle.Record{}, fmt.Errorf("postgresstore: record %s: %w", storekit.Quote(name), err)
 	}
 	return record, nil
 }
 
+const boundToQuery = `SELECT ` + columns + ` FROM rollcall_records
+	WHERE seq = (SELECT record FROM rollcall_bindings WHERE key = $1)`
+
 // Bound implements [lifecycle.Registrar].
 func (s *Store) Bound(ctx context.Context, key string) (lifecycle.Record, error) {
-	record, err := s.one(ctx, s.sql.boundTo, key)
+	record, err := s.one(ctx, s.sql(boundToQuery), key)
 	if err != nil {
 		return lifecycle.Record{}, fmt.Errorf("postgresstore: record bound to %s: %w", storekit.Quote(key), err)
 	}
@@ -124,8 +133,11 @@ type readEvent struct {
 	garbled error
 }
 
+const eventsQuery = `SELECT seq, at, name, incarnation, action, by, reason, verdict, snapshot::text, data::text
+	FROM rollcall_events WHERE seq > $1 ORDER BY seq LIMIT $2`
+
 func (s *Store) eventsAfter(ctx context.Context, from querier, after int64) ([]readEvent, error) {
-	rows, err := from.Query(ctx, s.sql.events, after, storekit.MaxEvents)
+	rows, err := from.Query(ctx, s.sql(eventsQuery), after, storekit.MaxEvents)
 	if err != nil {
 		return nil, err
 	}
@@ -146,6 +158,10 @@ func (s *Store) eventsAfter(ctx context.Context, from querier, after int64) ([]r
 	})
 }
 
+// snapshotQuery says "+ 0" to keep the planner from reading the events backwards
+// until it meets the name: few events have it.
+const snapshotQuery = `SELECT snapshot::text, data::text FROM rollcall_events WHERE name = $1 AND action = 'stopped' ORDER BY seq + 0 DESC LIMIT 1`
+
 // Snapshot implements [lifecycle.Registrar].
 func (s *Store) Snapshot(ctx context.Context, name string) (lifecycle.Snapshot, error) {
 	var snapshot lifecycle.Snapshot
@@ -155,7 +171,7 @@ func (s *Store) Snapshot(ctx context.Context, name string) (lifecycle.Snapshot, 
 		}
 		var text string
 		var data *string
-		err := conn.QueryRow(ctx, s.sql.snapshot, name).Scan(&text, &data)
+		err := conn.QueryRow(ctx, s.sql(snapshotQuery), name).Scan(&text, &data)
 		if errors.Is(err, pgx.ErrNoRows) {
 			return lifecycle.ErrNoSnapshot
 		}

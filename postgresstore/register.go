@@ -23,6 +23,13 @@ func (s *Store) Launch(ctx context.Context, record lifecycle.Record) (lifecycle.
 	return record, nil
 }
 
+// insertQuery counts last, after all that it has to wait for.
+const insertQuery = `WITH counted AS (INSERT INTO rollcall_registrations AS r (owner, n) VALUES ($3, 1) ON CONFLICT (owner) DO UPDATE SET n = r.n + 1)
+	INSERT INTO rollcall_records (name, incarnation, owner, phase, identity, created_at, beat_boot, beat_awake, beat_wall, parent, data, epoch)
+	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11::text::json, $12) ON CONFLICT (name) DO NOTHING`
+
+const lockParentQuery = `SELECT FROM rollcall_records WHERE name = $1 FOR KEY SHARE`
+
 func (s *Store) put(ctx context.Context, record lifecycle.Record) error {
 	row, err := rowOf(record)
 	if err != nil {
@@ -39,7 +46,7 @@ func (s *Store) put(ctx context.Context, record lifecycle.Record) error {
 		// A parent that is being stopped right now is waited for; one that is
 		// there stays until this child is there to be stopped with it.
 		if record.Parent != "" {
-			if _, err := tx.Exec(ctx, s.sql.lockParent, record.Parent); err != nil {
+			if _, err := tx.Exec(ctx, s.sql(lockParentQuery), record.Parent); err != nil {
 				return err
 			}
 		}
@@ -48,7 +55,7 @@ func (s *Store) put(ctx context.Context, record lifecycle.Record) error {
 				return err
 			}
 		}
-		result, err := tx.Exec(ctx, s.sql.insert, append(values(row), epoch)...)
+		result, err := tx.Exec(ctx, s.sql(insertQuery), append(values(row), epoch)...)
 		if err != nil {
 			return err
 		}
@@ -68,7 +75,7 @@ func (s *Store) put(ctx context.Context, record lifecycle.Record) error {
 // registered reports whether the commit whose connection was cut took place:
 // its insert had found the name free and the incarnation unused.
 func (s *Store) registered(ctx context.Context, tx pgx.Tx, record lifecycle.Record) (bool, error) {
-	stored, err := collectOne(ctx, tx, s.sql.find, record.Name)
+	stored, err := collectOne(ctx, tx, s.sql(findQuery), record.Name)
 	switch {
 	case err == nil && stored.Incarnation == record.Incarnation:
 		return true, nil
@@ -78,8 +85,10 @@ func (s *Store) registered(ctx context.Context, tx pgx.Tx, record lifecycle.Reco
 	return s.used(ctx, tx, record) // it may have been stopped since
 }
 
+const usedQuery = `SELECT EXISTS (SELECT FROM rollcall_events WHERE name = $1 AND incarnation = $2)`
+
 func (s *Store) used(ctx context.Context, tx pgx.Tx, record lifecycle.Record) (used bool, err error) {
-	err = tx.QueryRow(ctx, s.sql.used, record.Name, record.Incarnation).Scan(&used)
+	err = tx.QueryRow(ctx, s.sql(usedQuery), record.Name, record.Incarnation).Scan(&used)
 	return used, err
 }
 
@@ -111,10 +120,14 @@ func (s *Store) epochFor(ctx context.Context, tx pgx.Tx, owner string) (int64, e
 	return epoch, err
 }
 
+// fenceQuery locks the lease. Beats pass this lock; nobody can take the lease over
+// before the transaction has ended.
+const fenceQuery = `SELECT epoch FROM rollcall_leases WHERE owner = $1 FOR KEY SHARE`
+
 // lockLease returns the epoch of the lease of a machine, 0 if it has none, and
 // keeps others from taking it over.
 func (s *Store) lockLease(ctx context.Context, tx pgx.Tx, owner string) (epoch int64, err error) {
-	err = tx.QueryRow(ctx, s.sql.fence, owner).Scan(&epoch)
+	err = tx.QueryRow(ctx, s.sql(fenceQuery), owner).Scan(&epoch)
 	if errors.Is(err, pgx.ErrNoRows) {
 		err = nil
 	}
@@ -131,28 +144,41 @@ func (s *Store) Deactivate(ctx context.Context, record lifecycle.Record) error {
 	return s.setPhase(ctx, "deactivate", record, lifecycle.Inactive, liveness.Identity{})
 }
 
+const activateQuery = `WITH changed AS (UPDATE rollcall_records SET phase = $3, identity = $4, beat_boot = $5, beat_awake = $6, beat_wall = $7
+		WHERE name = $1 AND incarnation = $2 RETURNING owner)
+	INSERT INTO rollcall_registrations AS r (owner, n) SELECT owner, 1 FROM changed ON CONFLICT (owner) DO UPDATE SET n = r.n + 1`
+
 func (s *Store) setPhase(ctx context.Context, verb string, record lifecycle.Record, phase lifecycle.Phase, identity liveness.Identity) error {
 	text, err := identity.MarshalText()
 	if err != nil {
 		return fmt.Errorf("postgresstore: %s %q: %w", verb, record.Name, err)
 	}
 	beat := lifecycle.Beat(s.options.Clock)
-	return s.update(ctx, verb, record, s.sql.activate, record.Name, record.Incarnation, phase.String(), string(text),
+	return s.update(ctx, verb, record, s.sql(activateQuery), record.Name, record.Incarnation, phase.String(), string(text),
 		beat.Boot.String(), int64(beat.Awake), storekit.Nanos(beat.Wall))
 }
+
+const registrationsQuery = `SELECT coalesce(sum(n), 0)::bigint FROM rollcall_registrations WHERE owner = $1 OR $1 = ''`
 
 // Registrations implements [lifecycle.Registrar], by a point read. It is about the
 // records of [Options.Owner], or of all machines for a store without one. What it
 // counts is committed one after the other for each machine.
 func (s *Store) Registrations(ctx context.Context) (n int64, err error) {
 	err = s.read(ctx, func(ctx context.Context, conn *pgxpool.Conn) error {
-		return conn.QueryRow(ctx, s.sql.registrations, s.options.Owner).Scan(&n)
+		return conn.QueryRow(ctx, s.sql(registrationsQuery), s.options.Owner).Scan(&n)
 	})
 	if err != nil {
 		return 0, fmt.Errorf("postgresstore: read registrations: %w", err)
 	}
 	return n, nil
 }
+
+// heartbeatQuery is one round trip, and a transaction by itself.
+const heartbeatQuery = `WITH fence AS (SELECT epoch FROM rollcall_leases WHERE owner = $6 FOR KEY SHARE),
+	allowed AS (SELECT $6 = '' OR coalesce((SELECT epoch FROM fence), 0) = $7 AS yes),
+	beaten AS (UPDATE rollcall_records SET beat_boot = $3, beat_awake = $4, beat_wall = $5
+		WHERE name = $1 AND incarnation = $2 AND (SELECT yes FROM allowed) RETURNING 1)
+	SELECT (SELECT yes FROM allowed), EXISTS (SELECT FROM beaten)`
 
 // Heartbeat implements [lifecycle.Registrar]. A crash of the server may undo it if
 // the host has turned synchronous_commit off. It is for records that track no
@@ -165,7 +191,7 @@ func (s *Store) Heartbeat(ctx context.Context, record lifecycle.Record) error {
 	} else {
 		err = s.attempt(ctx, func(ctx context.Context, conn *pgxpool.Conn) error {
 			var allowed, beaten bool
-			err := conn.QueryRow(ctx, s.sql.heartbeat, record.Name, record.Incarnation,
+			err := conn.QueryRow(ctx, s.sql(heartbeatQuery), record.Name, record.Incarnation,
 				beat.Boot.String(), int64(beat.Awake), storekit.Nanos(beat.Wall), s.options.Owner, s.epoch).Scan(&allowed, &beaten)
 			switch {
 			case err != nil:
@@ -184,12 +210,15 @@ func (s *Store) Heartbeat(ctx context.Context, record lifecycle.Record) error {
 	return nil
 }
 
+const bindQuery = `WITH r AS (SELECT seq FROM rollcall_records WHERE name = $1 AND incarnation = $2 FOR KEY SHARE)
+	INSERT INTO rollcall_bindings (record, key) SELECT seq, $3::text FROM r ON CONFLICT (key) DO UPDATE SET record = excluded.record`
+
 // Bind implements [lifecycle.Registrar].
 func (s *Store) Bind(ctx context.Context, record lifecycle.Record, key string) error {
 	if err := validateText(key); err != nil {
 		return fmt.Errorf("postgresstore: bind to %q: %w: key %w", record.Name, lifecycle.ErrInvalidRecord, err)
 	}
-	return s.update(ctx, "bind "+storekit.Quote(key)+" to", record, s.sql.bind, record.Name, record.Incarnation, key)
+	return s.update(ctx, "bind "+storekit.Quote(key)+" to", record, s.sql(bindQuery), record.Name, record.Incarnation, key)
 }
 
 // update runs one statement that must touch the row of the record. To do so

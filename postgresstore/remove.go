@@ -6,12 +6,15 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
 	"github.com/rollcall-go/rollcall/lifecycle"
 )
+
+const deleteRowsQuery = `DELETE FROM rollcall_records WHERE seq = ANY($1::bigint[])`
 
 // remove turns locked rows into events, in the order given.
 func (s *Store) remove(ctx context.Context, tx pgx.Tx, call uuid.UUID, removals []removal) error {
@@ -26,7 +29,7 @@ func (s *Store) remove(ctx context.Context, tx pgx.Tx, call uuid.UUID, removals 
 	if err != nil {
 		return err
 	}
-	result, err := tx.Exec(ctx, s.sql.deleteRows, seqs)
+	result, err := tx.Exec(ctx, s.sql(deleteRowsQuery), seqs)
 	if err != nil {
 		return err
 	}
@@ -51,9 +54,11 @@ func (s *Store) remove(ctx context.Context, tx pgx.Tx, call uuid.UUID, removals 
 	return nil
 }
 
+const takeBindingsQuery = `DELETE FROM rollcall_bindings WHERE record = ANY($1::bigint[]) RETURNING record, key`
+
 // takeBindings deletes the bindings of the rows, and returns their keys.
 func (s *Store) takeBindings(ctx context.Context, tx pgx.Tx, seqs []int64) (map[int64][]string, error) {
-	rows, err := tx.Query(ctx, s.sql.takeBindings, seqs)
+	rows, err := tx.Query(ctx, s.sql(takeBindingsQuery), seqs)
 	if err != nil {
 		return nil, err
 	}
@@ -69,6 +74,11 @@ func (s *Store) takeBindings(ctx context.Context, tx pgx.Tx, seqs []int64) (map[
 	}
 	return bindings, err
 }
+
+const insertEventsQuery = `INSERT INTO rollcall_events (at, call, seq, name, incarnation, action, by, reason, verdict, snapshot, data)
+	SELECT $1, $2, e.seq, e.name, e.incarnation, e.action, e.by, e.reason, e.verdict, e.snapshot::jsonb, e.data::json
+	FROM unnest($3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[])
+		AS e (seq, name, incarnation, action, by, reason, verdict, snapshot, data)`
 
 // insertEvents writes the events of the removals, and tells who listens.
 func (s *Store) insertEvents(ctx context.Context, tx pgx.Tx, call uuid.UUID, removals []removal, bindings map[int64][]string) ([]lifecycle.Event, error) {
@@ -92,21 +102,30 @@ func (s *Store) insertEvents(ctx context.Context, tx pgx.Tx, call uuid.UUID, rem
 	}
 	// From here on all others that stop records wait for the commit: this is
 	// as late as can be.
-	var last int64
-	if err := tx.QueryRow(ctx, s.sql.next, "event", n).Scan(&last, &events[0].At); err != nil {
+	last, at, err := s.next(ctx, tx, "event", n)
+	if err != nil {
 		return nil, err
 	}
 	seqs := make([]int64, n)
 	for i := range events {
 		seqs[i] = last - int64(n-1-i)
-		events[i].Seq, events[i].At = seqs[i], events[0].At.UTC()
+		events[i].Seq, events[i].At = seqs[i], at.UTC()
 	}
 	c := columns
-	if _, err := tx.Exec(ctx, s.sql.insertEvents, events[0].At, call, seqs, c[0], c[1], c[2], c[3], c[4], c[5], c[6], data); err != nil {
+	if _, err := tx.Exec(ctx, s.sql(insertEventsQuery), at, call, seqs, c[0], c[1], c[2], c[3], c[4], c[5], c[6], data); err != nil {
 		return nil, fmt.Errorf("events: %w", err)
 	}
-	_, err := tx.Exec(ctx, "SELECT pg_notify($1, '')", s.channel)
+	_, err = tx.Exec(ctx, "SELECT pg_notify($1, '')", s.channel)
 	return events, err
+}
+
+const nextQuery = `UPDATE rollcall_counters SET value = value + $2 WHERE name = $1 RETURNING value, clock_timestamp()`
+
+// next takes n numbers from a counter, and returns the last of them and the time of
+// the server. Other transactions that want one wait until this one has ended.
+func (s *Store) next(ctx context.Context, tx pgx.Tx, counter string, n int) (last int64, at time.Time, err error) {
+	err = tx.QueryRow(ctx, s.sql(nextQuery), counter, n).Scan(&last, &at)
+	return last, at, err
 }
 
 // storable is a text for people without what PostgreSQL does not store: the

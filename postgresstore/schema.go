@@ -11,6 +11,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/rollcall-go/rollcall/internal/storekit"
 )
 
 //go:embed schema.sql
@@ -73,7 +75,7 @@ func (s *Store) open(ctx context.Context) error {
 			}
 			s.options.Schema = *current
 		}
-		s.sql = newStatements(s.options.Schema, s.options.Prefix)
+		s.statements = storekit.NewStatements(defaultPrefix, pgx.Identifier{s.options.Schema}.Sanitize()+"."+s.options.Prefix)
 		found, err = s.findSchema(ctx, conn)
 		return err
 	})
@@ -113,6 +115,8 @@ type querier interface {
 // made are the names that the schema makes, without the prefix.
 var made = []string{"schema", "counters", "records", "records_owner", "records_parent", "registrations", "bindings", "events", "gate", "leases", "slots"}
 
+const versionQuery = `SELECT version::integer FROM rollcall_schema WHERE product = $1`
+
 // findSchema reports whether the tables are there, and refuses those that are
 // not ours or newer than we are. Other tables of the host may start with the
 // prefix too.
@@ -134,7 +138,7 @@ func (s *Store) findSchema(ctx context.Context, from querier) (bool, error) {
 		return false, fmt.Errorf("%w: %s exists without %sschema", ErrForeignSchema, taken[0], s.options.Prefix)
 	}
 	var version int
-	err = from.QueryRow(ctx, s.sql.version, product).Scan(&version)
+	err = from.QueryRow(ctx, s.sql(versionQuery), product).Scan(&version)
 	var failed *pgconn.PgError
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):

@@ -119,11 +119,14 @@ func keysOf(stops []lifecycle.Stop) (names, incarnations []string) {
 	return names, incarnations
 }
 
+const oursQuery = `SELECT name, incarnation, reason FROM rollcall_events
+	WHERE (name, incarnation) IN (SELECT * FROM unnest($1::text[], $2::text[])) AND call = $3`
+
 // ours returns those of the records that this very call has stopped, and the
 // reason.
 func (s *Store) ours(ctx context.Context, tx pgx.Tx, call uuid.UUID, stops []lifecycle.Stop) (map[key]string, error) {
 	names, incarnations := keysOf(stops)
-	rows, err := tx.Query(ctx, s.sql.ours, names, incarnations, call)
+	rows, err := tx.Query(ctx, s.sql(oursQuery), names, incarnations, call)
 	if err != nil {
 		return nil, err
 	}
@@ -143,12 +146,23 @@ type families struct {
 	children map[string][]storekit.Row
 }
 
+// familyQuery locks the given incarnations and their descendants. It locks them in
+// one order, so that two calls that want the same rows do not lock each other out.
+// UNION leaves out what was seen before, and so ends a cycle of parents.
+const familyQuery = `WITH RECURSIVE family AS (
+		SELECT seq, name FROM rollcall_records WHERE (name, incarnation) IN (SELECT * FROM unnest($1::text[], $2::text[]))
+		UNION SELECT r.seq, r.name FROM family AS f JOIN rollcall_records AS r ON r.parent = f.name AND r.parent <> '')
+	SELECT ` + columns + ` FROM rollcall_records WHERE seq = ANY(ARRAY(SELECT seq FROM family)) ORDER BY seq FOR UPDATE`
+
+const childrenQuery = `SELECT ` + columns + ` FROM rollcall_records
+	WHERE parent = ANY($1::text[]) AND parent <> '' AND seq <> ALL($2::bigint[]) ORDER BY seq FOR UPDATE`
+
 // lockFamilies locks the given records, if they are still stored, and their
 // descendants. Until the end of the transaction they stay as they are, and no
 // child is added.
 func (s *Store) lockFamilies(ctx context.Context, tx pgx.Tx, stops []lifecycle.Stop) (*families, error) {
 	names, incarnations := keysOf(stops)
-	rows, err := collect(ctx, tx, s.sql.family, names, incarnations)
+	rows, err := collect(ctx, tx, s.sql(familyQuery), names, incarnations)
 	if err != nil {
 		return nil, err
 	}
@@ -163,7 +177,7 @@ func (s *Store) lockFamilies(ctx context.Context, tx pgx.Tx, stops []lifecycle.S
 		for _, r := range all {
 			seqs = append(seqs, r.Seq)
 		}
-		if rows, err = collect(ctx, tx, s.sql.children, parents, seqs); err != nil {
+		if rows, err = collect(ctx, tx, s.sql(childrenQuery), parents, seqs); err != nil {
 			return nil, err
 		}
 		all = append(all, rows...)

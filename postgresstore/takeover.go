@@ -37,12 +37,14 @@ func (l *Lease) TakeOver(ctx context.Context) (stopped int, err error) {
 	return stopped, nil
 }
 
+const goneQuery = `SELECT owner FROM rollcall_leases WHERE lost > 0 OR epoch > 0 AND clock_timestamp() > beat_at + ttl`
+
 // gone returns the machines that may be lost, or were found to be. It is a
 // reading, and cheap: most of the time there are none.
 func (l *Lease) gone(ctx context.Context) (owners []string, err error) {
 	s := l.store
 	err = s.read(ctx, func(ctx context.Context, conn *pgxpool.Conn) error {
-		rows, err := conn.Query(ctx, s.sql.gone)
+		rows, err := conn.Query(ctx, s.sql(goneQuery))
 		if err == nil {
 			owners, err = pgx.CollectRows(rows, pgx.RowTo[string])
 		}
@@ -54,13 +56,16 @@ func (l *Lease) gone(ctx context.Context) (owners []string, err error) {
 // errNoSlot says that others are at it, and enough of them.
 var errNoSlot = errors.New("others are taking over")
 
+const slotQuery = `SELECT FROM rollcall_slots LIMIT 1 FOR UPDATE SKIP LOCKED`
+
 // takeSlot returns an error if the lease was taken over, or errNoSlot. Before
 // the end of the transaction neither changes.
 func (l *Lease) takeSlot(ctx context.Context, tx pgx.Tx) error {
-	if err := l.store.checkFence(ctx, tx); err != nil {
+	s := l.store
+	if err := s.checkFence(ctx, tx); err != nil {
 		return err
 	}
-	result, err := tx.Exec(ctx, l.store.sql.slot)
+	result, err := tx.Exec(ctx, s.sql(slotQuery))
 	if err == nil && result.RowsAffected() == 0 {
 		return errNoSlot
 	}
@@ -73,6 +78,20 @@ type lostMachine struct {
 	Epoch int64
 }
 
+// declareLostQuery lets a machine declare another one lost if it has itself been
+// beating, without a gap up to now, for as long as the other has been silent. Gaps
+// of up to half of its own TTL do not count, see since; the other gets that much
+// more time. SKIP LOCKED: a machine that is beating or writing right now is not
+// lost.
+const declareLostQuery = `WITH me AS (SELECT since, ttl FROM rollcall_leases WHERE owner = $1 AND epoch = $2
+		AND clock_timestamp() BETWEEN beat_at AND beat_at + ttl / 2),
+	gone AS (SELECT l.owner FROM rollcall_leases AS l, me WHERE l.owner <> $1 AND l.epoch > 0
+		AND clock_timestamp() > greatest(l.beat_at, me.since) + greatest(l.ttl, (l.ttl + me.ttl) / 2)
+		FOR UPDATE OF l SKIP LOCKED)
+	UPDATE rollcall_leases AS l SET lost = l.epoch, epoch = -1 FROM gone WHERE l.owner = gone.owner`
+
+const lostQuery = `SELECT owner, lost FROM rollcall_leases WHERE lost > 0`
+
 // stopLost says of machines that they are lost, and stops the records of all
 // that are.
 func (l *Lease) stopLost(ctx context.Context) (stopped int, err error) {
@@ -82,10 +101,10 @@ func (l *Lease) stopLost(ctx context.Context) (stopped int, err error) {
 		if err := l.takeSlot(ctx, tx); err != nil {
 			return err
 		}
-		if _, err := tx.Exec(ctx, s.sql.declareLost, s.options.Owner, s.epoch); err != nil {
+		if _, err := tx.Exec(ctx, s.sql(declareLostQuery), s.options.Owner, s.epoch); err != nil {
 			return err
 		}
-		rows, err := tx.Query(ctx, s.sql.lost)
+		rows, err := tx.Query(ctx, s.sql(lostQuery))
 		if err == nil {
 			lost, err = pgx.CollectRows(rows, pgx.RowToStructByPos[lostMachine])
 		}
@@ -116,8 +135,15 @@ func (l *Lease) stopLost(ctx context.Context) (stopped int, err error) {
 	return stopped, errors.Join(errs...)
 }
 
+const drainedQuery = `DELETE FROM rollcall_leases WHERE owner = $1 AND lost = $2 AND epoch = -1
+	AND NOT EXISTS (SELECT FROM rollcall_records WHERE owner = $1 AND epoch <= $2)`
+
+const regainedQuery = `UPDATE rollcall_leases SET lost = 0 WHERE owner = $1 AND lost = $2 AND epoch > 0
+	AND NOT EXISTS (SELECT FROM rollcall_records WHERE owner = $1 AND epoch <= $2)`
+
 // stopMachine stops the records of a lost machine that nobody else is at.
 func (l *Lease) stopMachine(ctx context.Context, machine lostMachine) (stopped int, err error) {
+	s := l.store
 	var errs []error
 	// Not from the beginning each time: there the rows lie that were deleted.
 	for after, size := int64(0), batchSize; ; {
@@ -142,9 +168,9 @@ func (l *Lease) stopMachine(ctx context.Context, machine lostMachine) (stopped i
 	}
 	// Those whose lock somebody else held are stopped by now, or will be by
 	// whoever calls next.
-	err = l.store.write(ctx, func(ctx context.Context, tx pgx.Tx, _ bool) error {
-		for _, statement := range []string{l.store.sql.drained, l.store.sql.regained} {
-			if _, err := tx.Exec(ctx, statement, machine.Owner, machine.Epoch); err != nil {
+	err = s.write(ctx, func(ctx context.Context, tx pgx.Tx, _ bool) error {
+		for _, statement := range []string{drainedQuery, regainedQuery} {
+			if _, err := tx.Exec(ctx, s.sql(statement), machine.Owner, machine.Epoch); err != nil {
 				return err
 			}
 		}
@@ -152,6 +178,9 @@ func (l *Lease) stopMachine(ctx context.Context, machine lostMachine) (stopped i
 	})
 	return stopped, errors.Join(append(errs, err)...)
 }
+
+const lostRecordsQuery = `SELECT ` + columns + ` FROM rollcall_records
+	WHERE owner = $1 AND epoch <= $2 AND seq > $3 ORDER BY seq LIMIT $4 FOR UPDATE SKIP LOCKED`
 
 // stopBatch stops the next records of a lost machine that are not locked. last
 // is where to go on, 0 at the end.
@@ -171,7 +200,7 @@ func (l *Lease) stopBatch(ctx context.Context, machine lostMachine, after int64,
 			}
 			done = len(ours)
 		}
-		rows, err := collect(ctx, tx, s.sql.lostRecords, machine.Owner, machine.Epoch, after, size)
+		rows, err := collect(ctx, tx, s.sql(lostRecordsQuery), machine.Owner, machine.Epoch, after, size)
 		if err != nil {
 			return err
 		}
