@@ -2,7 +2,8 @@ package postgresstore
 
 import (
 	"context"
-	"errors"
+	"fmt"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -12,72 +13,49 @@ import (
 	"github.com/rollcall-go/rollcall/lifecycle"
 )
 
-var (
-	// ErrNewerSchema is returned by [New] when the tables were made by a newer
-	// version of this package. Nothing is read or written then.
-	ErrNewerSchema = errors.New("schema of a newer version")
-	// ErrForeignSchema is returned by [New] when tables with the prefix exist
-	// and are not of this package.
-	ErrForeignSchema = errors.New("foreign tables")
-	// ErrInvalidOptions is returned by [New] for a prefix that is no SQL name,
-	// and for a missing pool, and by [Store.Join] for a time to live below
-	// zero.
-	ErrInvalidOptions = errors.New("invalid options")
-	// ErrOwner is returned by [Store.Launch] for a record without an owner, or
-	// of another owner than that of the store, and by [Store.Join] of a store
-	// without one.
-	ErrOwner = errors.New("no owner, or another one")
-	// ErrFenced is returned by every write of a machine whose lease others have
-	// taken over, and of one that has a lease but writes without it. Nothing
-	// was written.
-	ErrFenced = errors.New("fenced: the lease is not that of this machine any more")
-	// ErrOutcomeUnknown is returned, beside what went wrong, when the connection
-	// was cut while a transaction was committed and the server was not to be
-	// reached again in time: it is not known whether the transaction took
-	// place. A retry is safe.
-	ErrOutcomeUnknown = errors.New("it is not known whether the transaction took place")
-)
-
 // Options are the choices of [New]. The zero value is usable.
 type Options struct {
-	// Schema is the PostgreSQL schema of the tables, which is made where it
-	// does not exist; empty is the first one of the search path.
+	// Schema is the PostgreSQL schema of the tables. [New] creates it if it does
+	// not exist. Empty means the first schema of the search path.
 	Schema string
 
-	// Prefix starts the name of every table and index; empty is "rollcall_".
-	// It consists of ASCII letters, digits and underscores, does not start
-	// with a digit, and has at most 40 of them. Upper case is lower case here.
+	// Prefix starts the name of every table and index; empty means "rollcall_".
+	// It has at most 40 ASCII letters, digits and underscores, and does not
+	// start with a digit. Upper case becomes lower case.
 	Prefix string
 
-	// Owner is the machine that this store is used on: its name among all
-	// that share the database, which no other has. [Store.Candidates] then
-	// yields its records alone, [Store.Launch] registers none of others,
-	// [Store.Gate] is its own, and [Store.Join] takes its lease. Empty is the
-	// store of somebody who looks at all machines; what it writes needs no
-	// lease. A record that it registers belongs to the lease that the machine
-	// has, if any.
+	// Owner names the machine that uses this store. No two machines that share a
+	// database may have the same name: they would share a lease and stop each
+	// other's records.
+	//
+	// With an Owner, [Store.Candidates] yields only its records, [Store.Launch]
+	// refuses those of others, [Store.Gate] is its own, and [Store.Join] takes
+	// its lease. A store without one is for somebody who looks after all
+	// machines: it writes without a lease, and a record that it registers belongs
+	// to the lease that the record's machine has, if any.
 	Owner string
 
-	// BusyTimeout is how long a call waits for the locks of others, and for a
-	// server that is not to be reached, before it gives up; zero is 30 seconds. A
-	// context that ends earlier ends the wait. A transaction whose client is
-	// silent for so long, such as that of a machine that was cut off, is ended
-	// by the server.
+	// BusyTimeout is how long a call waits for locks that others hold, and for a
+	// server that it cannot reach, before it gives up; zero means 30 seconds. A
+	// context that ends earlier ends the wait. The server ends a transaction
+	// whose client has been silent for that long, such as that of a machine that
+	// was cut off, and releases its locks.
 	BusyTimeout time.Duration
 
-	// Clock is the clock of heartbeats; nil is that of the running system.
+	// Clock is the clock of heartbeats; nil means that of the running system.
 	Clock lifecycle.Clock
 
 	// OnStop is called for every record that is stopped, descendants and the
-	// records of lost machines included, inside the transaction that stops it,
-	// after the event was written. tx is that transaction, for the host's own
-	// tables; its Commit and Rollback are refused, and rows that are read from
-	// it must be closed. An error undoes the stop. A stop that has to be tried
-	// again calls it again, in a new transaction; only what is committed
-	// counts. All other stops of the database wait while it runs. Effects
-	// outside of the database belong after the commit:
-	// [lifecycle.Cleaner.OnStopped], or a reader of [Store.Events], which has
-	// all of them.
+	// records of lost machines included. It runs in the transaction that stops
+	// the record, after the event was written. tx is that transaction, for the
+	// host's own tables: it refuses Commit and Rollback, and OnStop must close
+	// the rows that it reads.
+	//
+	// An error undoes the stop. A stop that has to be tried again calls OnStop
+	// again, in a new transaction; only what is committed counts. All other stops
+	// in the database wait while it runs. Effects outside the database belong
+	// after the commit: in [lifecycle.Cleaner.OnStopped], or in a reader of
+	// [Store.Events], which misses none.
 	OnStop func(ctx context.Context, tx pgx.Tx, event lifecycle.Event) error
 }
 
@@ -99,14 +77,56 @@ var (
 
 const (
 	defaultPrefix      = "rollcall_"
-	maxPrefix          = 40 // names have 63 bytes, and the rest would be cut off
+	maxPrefix          = 40 // PostgreSQL cuts a name off after 63 bytes
 	defaultBusyTimeout = 30 * time.Second
-	product            = "github.com/rollcall-go/rollcall/postgresstore"
-	schemaVersion      = 1
 )
 
-// sql returns a statement that is written with the default prefix as the server
-// takes it.
+// New returns a store over the pool, and makes its tables where there are none
+// yet. Several processes may do so at once. A server that cannot be written to,
+// such as a standby, is served for reading if it has the tables.
+//
+// The error matches [ErrNewerSchema], [ErrForeignSchema], [ErrInvalidOptions]
+// or [lifecycle.ErrUnavailable], or wraps that of the driver.
+func New(ctx context.Context, pool *pgxpool.Pool, options Options) (*Store, error) {
+	if options.Prefix == "" {
+		options.Prefix = defaultPrefix
+	}
+	options.Prefix = strings.ToLower(options.Prefix)
+	if options.BusyTimeout <= 0 {
+		options.BusyTimeout = defaultBusyTimeout
+	}
+	if pool == nil {
+		return nil, fmt.Errorf("postgresstore: %w: no pool", ErrInvalidOptions)
+	}
+	if !isName(options.Prefix) {
+		return nil, fmt.Errorf("postgresstore: %w: prefix %q", ErrInvalidOptions, options.Prefix)
+	}
+	for _, text := range []string{options.Schema, options.Owner} {
+		if err := validateText(text); err != nil {
+			return nil, fmt.Errorf("postgresstore: %w: %w", ErrInvalidOptions, err)
+		}
+	}
+	s := &Store{pool: pool, options: options, channel: options.Prefix + "stopped"}
+	if err := s.open(ctx); err != nil {
+		return nil, fmt.Errorf("postgresstore: open tables %s*: %w", options.Prefix, err)
+	}
+	return s, nil
+}
+
+// isName reports whether s is the beginning of an SQL name that needs no quotes.
+func isName(s string) bool {
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c == '_', 'a' <= c && c <= 'z', i > 0 && '0' <= c && c <= '9':
+		default:
+			return false
+		}
+	}
+	return s != "" && len(s) <= maxPrefix
+}
+
+// sql returns a statement, written with the default prefix, for this store's
+// tables.
 func (s *Store) sql(statement string) string { return s.statements.Text(statement) }
 
 // Owner implements [lifecycle.Registrar].
