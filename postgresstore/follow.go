@@ -13,69 +13,55 @@ import (
 )
 
 // Follow yields the stopped events with a Seq above after, oldest first, and
-// waits for more, until ctx ends or the server has been away for longer than
-// BusyTimeout: that error is yielded last. It misses none, and yields none
-// twice, also when its connection is cut. An event whose snapshot cannot be
-// decoded is yielded as by [Store.Events], with its error.
+// waits for more. It misses none and yields none twice, even if its connection is
+// cut. It goes on until ctx ends or the server has been away for longer than
+// BusyTimeout; that error comes last. An event whose snapshot cannot be decoded is
+// yielded as by [Store.Events], together with its error.
 //
-// While it waits it holds a connection of its own, which it takes out of the
-// pool. The notification (LISTEN) only wakes it: what it yields it reads.
+// While it waits, Follow keeps a connection of its own, which it takes out of the
+// pool. A notification (LISTEN) only wakes it, to read the events. It needs the
+// primary server: a standby does not notify. Behind a pooler that does not give each
+// client a session of its own it reads once in each BusyTimeout.
 func (s *Store) Follow(ctx context.Context, after int64) iter.Seq2[lifecycle.Event, error] {
 	return func(yield func(lifecycle.Event, error) bool) {
-		f := follower{store: s}
+		f := follower{store: s, after: after}
 		defer f.hangUp()
-		for {
-			// Listen before reading: what is committed after the reading wakes.
-			if err := f.listen(ctx); err != nil {
-				yield(lifecycle.Event{}, fmt.Errorf("postgresstore: follow events: %w", err))
-				return
-			}
-			n := storekit.MaxEvents
-			for n == storekit.MaxEvents { // a full page is not the last
-				n = 0
-				for event, err := range s.page(ctx, after) {
-					if event.Seq == 0 {
-						yield(event, fmt.Errorf("postgresstore: follow events: %w", err))
-						return
-					}
-					if after = event.Seq; !yield(event, err) {
-						return
-					}
-					n++
-				}
-			}
+		for f.yieldNew(ctx, yield) {
 			f.wait(ctx)
 		}
 	}
 }
 
-// page yields one page of events, each with the error of its snapshot, or the
-// error of the reading with no event.
-func (s *Store) page(ctx context.Context, after int64) iter.Seq2[lifecycle.Event, error] {
-	return func(yield func(lifecycle.Event, error) bool) {
-		var page []readEvent
-		err := s.read(ctx, func(ctx context.Context, conn *pgxpool.Conn) (err error) {
-			page, err = s.eventsAfter(ctx, conn, after)
-			return err
-		})
-		if err != nil {
-			yield(lifecycle.Event{}, err)
-			return
-		}
-		for _, e := range page {
-			if !yield(e.event, e.garbled) {
-				return
-			}
-		}
-	}
-}
-
-// follower is a connection that listens, or none.
+// follower is a reader of events, with a connection that listens, or without one.
 type follower struct {
 	store *Store
+	after int64 // the last event that was yielded
 	conn  *pgx.Conn
 }
 
+// yieldNew yields the events that it has not yielded yet. It reports whether there
+// may be more to come.
+func (f *follower) yieldNew(ctx context.Context, yield func(lifecycle.Event, error) bool) bool {
+	// Listen before reading: what commits after the reading wakes.
+	err := f.listen(ctx)
+	for full := true; full && err == nil; {
+		var page []readEvent
+		page, err = f.store.eventsAfter(ctx, f.after)
+		for _, e := range page {
+			f.after = e.event.Seq
+			if !yield(e.event, e.garbled) {
+				return false
+			}
+		}
+		full = len(page) == storekit.MaxEvents
+	}
+	if err != nil {
+		yield(lifecycle.Event{}, fmt.Errorf("postgresstore: follow events: %w", err))
+	}
+	return err == nil
+}
+
+// listen makes sure that there is a connection that listens.
 func (f *follower) listen(ctx context.Context) error {
 	if f.conn != nil {
 		return nil
@@ -89,8 +75,8 @@ func (f *follower) listen(ctx context.Context) error {
 	})
 }
 
-// wait returns when there may be news: at a notification, and also after
-// BusyTimeout without one. A connection that does not answer then is given up.
+// wait returns when there may be news: at a notification, or after BusyTimeout
+// without one. It then gives up a connection that does not answer.
 func (f *follower) wait(ctx context.Context) {
 	limited, cancel := context.WithTimeout(ctx, f.store.options.BusyTimeout)
 	defer cancel()
@@ -104,11 +90,12 @@ func (f *follower) wait(ctx context.Context) {
 	}
 }
 
+// hangUp closes the connection.
 func (f *follower) hangUp() {
 	if f.conn == nil {
 		return
 	}
-	// It is closed whether or not the server hears of it.
+	// Close frees it even if the server does not hear of it.
 	ctx, cancel := context.WithTimeout(context.Background(), f.store.options.BusyTimeout)
 	defer cancel()
 	_ = f.conn.Close(ctx)

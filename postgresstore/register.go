@@ -14,7 +14,8 @@ import (
 )
 
 // Launch implements [lifecycle.Registrar]. The error matches [ErrOwner] for a
-// record without an owner, in a store without one, and for one of another owner.
+// record whose owner is not that of the store, and in a store without an owner for
+// a record that has none either.
 func (s *Store) Launch(ctx context.Context, record lifecycle.Record) (lifecycle.Record, error) {
 	record, _ = storekit.Launching(record, s.options.Owner, s.options.Clock)
 	if err := s.put(ctx, record); err != nil {
@@ -23,72 +24,83 @@ func (s *Store) Launch(ctx context.Context, record lifecycle.Record) (lifecycle.
 	return record, nil
 }
 
-// insertQuery counts last, after all that it has to wait for.
-const insertQuery = `WITH counted AS (INSERT INTO rollcall_registrations AS r (owner, n) VALUES ($3, 1) ON CONFLICT (owner) DO UPDATE SET n = r.n + 1)
-	INSERT INTO rollcall_records (name, incarnation, owner, phase, identity, created_at, beat_boot, beat_awake, beat_wall, parent, data, epoch)
-	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11::text::json, $12) ON CONFLICT (name) DO NOTHING`
-
-const lockParentQuery = `SELECT FROM rollcall_records WHERE name = $1 FOR KEY SHARE`
-
+// put registers a record as it is.
 func (s *Store) put(ctx context.Context, record lifecycle.Record) error {
 	row, err := rowOf(record)
 	if err != nil {
 		return err
 	}
-	if record.Owner == "" || s.options.Owner != "" && record.Owner != s.options.Owner {
-		return fmt.Errorf("%w: the owner is %q", ErrOwner, record.Owner)
+	if row.Owner == "" || s.options.Owner != "" && row.Owner != s.options.Owner {
+		return fmt.Errorf("%w: the owner is %q", ErrOwner, row.Owner)
 	}
 	return unstorable(s.write(ctx, func(ctx context.Context, tx pgx.Tx, again bool) error {
-		epoch, err := s.epochFor(ctx, tx, record.Owner)
+		epoch, err := s.epochFor(ctx, tx, row.Owner)
 		if err != nil {
 			return err
 		}
-		// A parent that is being stopped right now is waited for; one that is
-		// there stays until this child is there to be stopped with it.
-		if record.Parent != "" {
-			if _, err := tx.Exec(ctx, s.sql(lockParentQuery), record.Parent); err != nil {
-				return err
-			}
+		if err := s.lockParent(ctx, tx, row.Parent); err != nil {
+			return err
 		}
 		if again {
-			if done, err := s.registered(ctx, tx, record); done || err != nil {
+			if done, err := s.registered(ctx, tx, row); done || err != nil {
 				return err
 			}
 		}
-		result, err := tx.Exec(ctx, s.sql(insertQuery), append(values(row), epoch)...)
-		if err != nil {
-			return err
-		}
-		if result.RowsAffected() == 0 {
-			return lifecycle.ErrNameTaken
-		}
-		// This comes second: the insert has waited for whoever was stopping the
-		// incarnation.
-		used, err := s.used(ctx, tx, record)
-		if used {
-			err = storekit.StoppedBefore(record.Incarnation)
-		}
-		return err
+		return s.insert(ctx, tx, row, epoch)
 	}))
 }
 
-// registered reports whether the commit whose connection was cut took place:
-// its insert had found the name free and the incarnation unused.
-func (s *Store) registered(ctx context.Context, tx pgx.Tx, record lifecycle.Record) (bool, error) {
-	stored, err := collectOne(ctx, tx, s.sql(findQuery), record.Name)
+// lockParent waits for a stop of the parent that is under way. A parent that is
+// still there afterwards stays until this transaction ends, so that a stop of it
+// finds the child.
+func (s *Store) lockParent(ctx context.Context, tx pgx.Tx, parent string) error {
+	if parent == "" {
+		return nil
+	}
+	_, err := tx.Exec(ctx, s.sql(`SELECT FROM rollcall_records WHERE name = $1 FOR KEY SHARE`), parent)
+	return err
+}
+
+// insertQuery counts last, after all that it has to wait for.
+const insertQuery = `WITH counted AS (INSERT INTO rollcall_registrations AS r (owner, n) VALUES ($3, 1) ON CONFLICT (owner) DO UPDATE SET n = r.n + 1)
+	INSERT INTO rollcall_records (name, incarnation, owner, phase, identity, created_at, beat_boot, beat_awake, beat_wall, parent, data, epoch)
+	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11::text::json, $12) ON CONFLICT (name) DO NOTHING`
+
+// insert inserts a row unless its name is taken or its incarnation was stopped.
+func (s *Store) insert(ctx context.Context, tx pgx.Tx, row storekit.Row, epoch int64) error {
+	result, err := tx.Exec(ctx, s.sql(insertQuery), append(values(row), epoch)...)
+	if err != nil {
+		return err
+	}
+	if result.RowsAffected() == 0 {
+		return lifecycle.ErrNameTaken
+	}
+	// After the insert, which has waited for a stop of this incarnation.
+	used, err := s.used(ctx, tx, row)
+	if used {
+		err = storekit.StoppedBefore(row.Incarnation)
+	}
+	return err
+}
+
+// registered reports whether an earlier attempt, whose connection was cut in the
+// commit, has registered the row: its insert had found the name free and the
+// incarnation unused.
+func (s *Store) registered(ctx context.Context, tx pgx.Tx, row storekit.Row) (bool, error) {
+	stored, err := collectOne(ctx, tx, s.sql(findQuery), row.Name)
 	switch {
-	case err == nil && stored.Incarnation == record.Incarnation:
+	case err == nil && stored.Incarnation == row.Incarnation:
 		return true, nil
 	case err != nil && !errors.Is(err, lifecycle.ErrNotRegistered):
 		return false, err
 	}
-	return s.used(ctx, tx, record) // it may have been stopped since
+	return s.used(ctx, tx, row) // it may have been stopped since
 }
 
-const usedQuery = `SELECT EXISTS (SELECT FROM rollcall_events WHERE name = $1 AND incarnation = $2)`
-
-func (s *Store) used(ctx context.Context, tx pgx.Tx, record lifecycle.Record) (used bool, err error) {
-	err = tx.QueryRow(ctx, s.sql(usedQuery), record.Name, record.Incarnation).Scan(&used)
+// used reports whether an incarnation was stopped.
+func (s *Store) used(ctx context.Context, tx pgx.Tx, row storekit.Row) (used bool, err error) {
+	const query = `SELECT EXISTS (SELECT FROM rollcall_events WHERE name = $1 AND incarnation = $2)`
+	err = tx.QueryRow(ctx, s.sql(query), row.Name, row.Incarnation).Scan(&used)
 	return used, err
 }
 
