@@ -11,54 +11,72 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"github.com/rollcall-go/rollcall/internal/storekit"
 	"github.com/rollcall-go/rollcall/lifecycle"
 )
 
-const deleteRowsQuery = `DELETE FROM rollcall_records WHERE seq = ANY($1::bigint[])`
+// removal is a locked row that is to become an event.
+type removal struct {
+	seq      int64
+	snapshot lifecycle.Snapshot // without bindings, until they are taken
+	cause    lifecycle.Cause
+	index    int   // of the record in the call that it goes with
+	err      error // why the row cannot be decoded, or nil
+}
+
+// newRemoval decodes the row, as far as that is possible.
+func newRemoval(row *storekit.Row, cause lifecycle.Cause, index int) removal {
+	record, garbled, err := row.Decode()
+	return removal{row.Seq, lifecycle.Snapshot{Record: record, Garbled: garbled}, cause, index, err}
+}
 
 // remove turns locked rows into events, in the order given.
 func (s *Store) remove(ctx context.Context, tx pgx.Tx, call uuid.UUID, removals []removal) error {
 	if len(removals) == 0 {
 		return nil
 	}
-	seqs := make([]int64, len(removals))
-	for i, r := range removals {
-		seqs[i] = r.Seq
-	}
-	bindings, err := s.takeBindings(ctx, tx, seqs)
-	if err != nil {
+	if err := s.deleteRows(ctx, tx, removals); err != nil {
 		return err
 	}
-	result, err := tx.Exec(ctx, s.sql(deleteRowsQuery), seqs)
-	if err != nil {
+	events, err := s.insertEvents(ctx, tx, call, removals)
+	if err != nil || s.options.OnStop == nil {
 		return err
 	}
-	if result.RowsAffected() != int64(len(seqs)) {
-		return fmt.Errorf("deleted %d rows, not %d", result.RowsAffected(), len(seqs))
-	}
-	events, err := s.insertEvents(ctx, tx, call, removals, bindings)
-	if err != nil {
-		return err
-	}
-	if hook := s.options.OnStop; hook != nil {
-		for i, event := range events {
-			err := hook(ctx, hookTx{tx}, event)
-			if err == nil && tx.Conn().PgConn().IsBusy() {
-				err = errLeftOpen
-			}
-			if err != nil {
-				return &hookError{removals[i].index, fmt.Errorf("OnStop of %q: %w", event.Name, err)}
-			}
+	for i, event := range events {
+		err := s.options.OnStop(ctx, hookTx{tx}, event)
+		if err == nil && tx.Conn().PgConn().IsBusy() {
+			err = errLeftOpen
+		}
+		if err != nil {
+			return &hookError{removals[i].index, fmt.Errorf("OnStop of %q: %w", event.Name, err)}
 		}
 	}
 	return nil
 }
 
-const takeBindingsQuery = `DELETE FROM rollcall_bindings WHERE record = ANY($1::bigint[]) RETURNING record, key`
+// deleteRows deletes the rows and their bindings, which it adds to the snapshots.
+func (s *Store) deleteRows(ctx context.Context, tx pgx.Tx, removals []removal) error {
+	seqs := make([]int64, len(removals))
+	for i, r := range removals {
+		seqs[i] = r.seq
+	}
+	bindings, err := s.takeBindings(ctx, tx, seqs)
+	if err != nil {
+		return err
+	}
+	for i := range removals {
+		removals[i].snapshot.Bindings = bindings[removals[i].seq]
+	}
+	result, err := tx.Exec(ctx, s.sql(`DELETE FROM rollcall_records WHERE seq = ANY($1::bigint[])`), seqs)
+	if err == nil && result.RowsAffected() != int64(len(seqs)) {
+		err = fmt.Errorf("deleted %d rows, not %d", result.RowsAffected(), len(seqs))
+	}
+	return err
+}
 
-// takeBindings deletes the bindings of the rows, and returns their keys.
+// takeBindings deletes the bindings of the rows, and returns their keys, sorted.
 func (s *Store) takeBindings(ctx context.Context, tx pgx.Tx, seqs []int64) (map[int64][]string, error) {
-	rows, err := tx.Query(ctx, s.sql(takeBindingsQuery), seqs)
+	rows, err := tx.Query(ctx, s.sql(`DELETE FROM rollcall_bindings WHERE record = ANY($1::bigint[]) RETURNING record, key`), seqs)
 	if err != nil {
 		return nil, err
 	}
@@ -80,19 +98,17 @@ const insertEventsQuery = `INSERT INTO rollcall_events (at, call, seq, name, inc
 	FROM unnest($3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[])
 		AS e (seq, name, incarnation, action, by, reason, verdict, snapshot, data)`
 
-// insertEvents writes the events of the removals, and tells who listens.
-func (s *Store) insertEvents(ctx context.Context, tx pgx.Tx, call uuid.UUID, removals []removal, bindings map[int64][]string) ([]lifecycle.Event, error) {
+// insertEvents writes the events of the removals, and wakes those who listen.
+func (s *Store) insertEvents(ctx context.Context, tx pgx.Tx, call uuid.UUID, removals []removal) ([]lifecycle.Event, error) {
 	n := len(removals)
 	events := make([]lifecycle.Event, n)
 	var columns [7][]string
 	data := make([]*string, n)
 	for i, r := range removals {
-		record, garbled, _ := r.Decode()
-		snapshot := lifecycle.Snapshot{Record: record, Bindings: bindings[r.Seq], Garbled: garbled}
-		event := r.cause.Event(snapshot)
-		text, raw, err := encodeSnapshot(snapshot)
+		event := r.cause.Event(r.snapshot)
+		text, raw, err := encodeSnapshot(r.snapshot)
 		if err != nil {
-			return nil, fmt.Errorf("snapshot of %q: %w", record.Name, err)
+			return nil, fmt.Errorf("snapshot of %q: %w", event.Name, err)
 		}
 		event.By, event.Reason, event.Verdict = storable(event.By), storable(event.Reason), storable(event.Verdict)
 		for c, value := range []string{event.Name, event.Incarnation, event.Action, event.By, event.Reason, event.Verdict, text} {
@@ -100,8 +116,8 @@ func (s *Store) insertEvents(ctx context.Context, tx pgx.Tx, call uuid.UUID, rem
 		}
 		events[i], data[i] = event, raw
 	}
-	// From here on all others that stop records wait for the commit: this is
-	// as late as can be.
+	// From here on all other stops wait for the commit: number the events as late
+	// as possible.
 	last, at, err := s.next(ctx, tx, "event", n)
 	if err != nil {
 		return nil, err
@@ -128,8 +144,8 @@ func (s *Store) next(ctx context.Context, tx pgx.Tx, counter string, n int) (las
 	return last, at, err
 }
 
-// storable is a text for people without what PostgreSQL does not store: the
-// verdict may quote what somebody has written into an environment.
+// storable replaces what PostgreSQL does not store in a text for people. A verdict
+// may quote whatever somebody has written into an environment.
 func storable(text string) string {
 	return strings.ReplaceAll(strings.ToValidUTF8(text, "\ufffd"), "\x00", "\ufffd")
 }

@@ -13,8 +13,8 @@ import (
 	"github.com/rollcall-go/rollcall/lifecycle"
 )
 
-// batchSize is how many records one transaction stops. Others that stop records
-// wait for the last part of it.
+// batchSize is how many records one transaction stops. Other stops wait for the
+// last part of it.
 const batchSize = 256
 
 // Stop implements [lifecycle.Store].
@@ -31,8 +31,8 @@ func (s *Store) StopBatch(ctx context.Context, stops []lifecycle.Stop) (done int
 		n, err := s.stopSome(ctx, rest)
 		var failed *hookError
 		if errors.As(err, &failed) && failed.index > 0 {
-			// One record's error undid the transaction. Those before it are
-			// good by themselves.
+			// The hook refused one record, which undid the transaction. It has
+			// accepted those before it.
 			n, err = s.stopSome(ctx, rest[:failed.index])
 		}
 		done += n
@@ -43,25 +43,18 @@ func (s *Store) StopBatch(ctx context.Context, stops []lifecycle.Stop) (done int
 	return done, nil
 }
 
-// hookError is the error of the hook for what one of the given records is about.
+// hookError is an error of OnStop.
 type hookError struct {
-	index int
+	index int // of the record in the call that it goes with
 	err   error
 }
 
 func (e *hookError) Error() string { return e.err.Error() }
 func (e *hookError) Unwrap() error { return e.err }
 
-// removal is a row that is to become an event.
-type removal struct {
-	storekit.Row
-	cause lifecycle.Cause
-	index int // of the record in the call that it goes with
-}
-
 // stopSome stops the given records in one transaction. If one of them may not
-// be stopped, the n before it are, and the error is that of this one; any other
-// error means that none is.
+// be stopped, it stops the n before it and returns the error of this one. After any
+// other error none is stopped.
 func (s *Store) stopSome(ctx context.Context, stops []lifecycle.Stop) (n int, refusal error) {
 	call := uuid.New()
 	err := s.write(ctx, func(ctx context.Context, tx pgx.Tx, again bool) error {
@@ -81,21 +74,8 @@ func (s *Store) stopSome(ctx context.Context, stops []lifecycle.Stop) (n int, re
 		if err != nil {
 			return err
 		}
-		var removals []removal
-		n, refusal = 0, nil
-		taken := map[int64]bool{}
-		for ; n < len(stops); n++ {
-			stop := &stops[n]
-			// Not for its own cause: it went along with its parent.
-			if reason, ok := done[keyOf(stop.Record)]; ok && reason == storable(stop.Cause.Reason) {
-				delete(done, keyOf(stop.Record)) // given twice, it was stopped once
-				continue                         // with what that attempt has told of it
-			}
-			if refusal = found.decide(stop, n, taken, &removals); refusal != nil {
-				break
-			}
-		}
-		return s.remove(ctx, tx, call, removals)
+		n, refusal = found.decideAll(stops, done)
+		return s.remove(ctx, tx, call, found.removals)
 	})
 	if err != nil {
 		return 0, err
@@ -108,7 +88,7 @@ type key struct{ name, incarnation string }
 
 func keyOf(record lifecycle.Record) key { return key{record.Name, record.Incarnation} }
 
-// keysOf returns the names and incarnations of the records that may be stored.
+// keysOf returns the names and incarnations of the records that can be stored.
 func keysOf(stops []lifecycle.Stop) (names, incarnations []string) {
 	for _, stop := range stops {
 		if validateText(stop.Record.Name+stop.Record.Incarnation) == nil {
@@ -122,8 +102,8 @@ func keysOf(stops []lifecycle.Stop) (names, incarnations []string) {
 const oursQuery = `SELECT name, incarnation, reason FROM rollcall_events
 	WHERE (name, incarnation) IN (SELECT * FROM unnest($1::text[], $2::text[])) AND call = $3`
 
-// ours returns those of the records that this very call has stopped, and the
-// reason.
+// ours returns those of the records that this very call has stopped, with the
+// reasons.
 func (s *Store) ours(ctx context.Context, tx pgx.Tx, call uuid.UUID, stops []lifecycle.Stop) (map[key]string, error) {
 	names, incarnations := keysOf(stops)
 	rows, err := tx.Query(ctx, s.sql(oursQuery), names, incarnations, call)
@@ -140,26 +120,30 @@ func (s *Store) ours(ctx context.Context, tx pgx.Tx, call uuid.UUID, stops []lif
 	return ours, err
 }
 
-// families are locked rows, by name and by the name of their parent.
+// families are the locked rows of one transaction, and which of them it removes.
 type families struct {
-	byName   map[string]storekit.Row
-	children map[string][]storekit.Row
+	byName   map[string]*storekit.Row
+	children map[string][]*storekit.Row // by the name of their parent
+	taken    map[int64]bool             // the rows that are to be removed, by Seq
+	removals []removal
 }
 
-// familyQuery locks the given incarnations and their descendants. It locks them in
-// one order, so that two calls that want the same rows do not lock each other out.
-// UNION leaves out what was seen before, and so ends a cycle of parents.
-const familyQuery = `WITH RECURSIVE family AS (
-		SELECT seq, name FROM rollcall_records WHERE (name, incarnation) IN (SELECT * FROM unnest($1::text[], $2::text[]))
-		UNION SELECT r.seq, r.name FROM family AS f JOIN rollcall_records AS r ON r.parent = f.name AND r.parent <> '')
-	SELECT ` + columns + ` FROM rollcall_records WHERE seq = ANY(ARRAY(SELECT seq FROM family)) ORDER BY seq FOR UPDATE`
+const (
+	// familyQuery locks the given incarnations and their descendants. It locks
+	// them in one order, so that two calls that want the same rows do not lock
+	// each other out. UNION leaves out what was seen before, and so ends a cycle
+	// of parents.
+	familyQuery = `WITH RECURSIVE family AS (
+			SELECT seq, name FROM rollcall_records WHERE (name, incarnation) IN (SELECT * FROM unnest($1::text[], $2::text[]))
+			UNION SELECT r.seq, r.name FROM family AS f JOIN rollcall_records AS r ON r.parent = f.name AND r.parent <> '')
+		SELECT ` + columns + ` FROM rollcall_records WHERE seq = ANY(ARRAY(SELECT seq FROM family)) ORDER BY seq FOR UPDATE`
+	childrenQuery = `SELECT ` + columns + ` FROM rollcall_records
+		WHERE parent = ANY($1::text[]) AND parent <> '' AND seq <> ALL($2::bigint[]) ORDER BY seq FOR UPDATE`
+)
 
-const childrenQuery = `SELECT ` + columns + ` FROM rollcall_records
-	WHERE parent = ANY($1::text[]) AND parent <> '' AND seq <> ALL($2::bigint[]) ORDER BY seq FOR UPDATE`
-
-// lockFamilies locks the given records, if they are still stored, and their
-// descendants. Until the end of the transaction they stay as they are, and no
-// child is added.
+// lockFamilies locks those of the given records that are still stored, and their
+// descendants. Until the transaction ends they stay as they are, and get no more
+// children.
 func (s *Store) lockFamilies(ctx context.Context, tx pgx.Tx, stops []lifecycle.Stop) (*families, error) {
 	names, incarnations := keysOf(stops)
 	rows, err := collect(ctx, tx, s.sql(familyQuery), names, incarnations)
@@ -182,8 +166,9 @@ func (s *Store) lockFamilies(ctx context.Context, tx pgx.Tx, stops []lifecycle.S
 		}
 		all = append(all, rows...)
 	}
-	f := &families{byName: map[string]storekit.Row{}, children: map[string][]storekit.Row{}}
-	for _, r := range all {
+	f := &families{byName: map[string]*storekit.Row{}, children: map[string][]*storekit.Row{}, taken: map[int64]bool{}}
+	for i := range all {
+		r := &all[i]
 		f.byName[r.Name] = r
 		if r.Parent != "" {
 			f.children[r.Parent] = append(f.children[r.Parent], r)
@@ -192,42 +177,57 @@ func (s *Store) lockFamilies(ctx context.Context, tx pgx.Tx, stops []lifecycle.S
 	return f, nil
 }
 
-// decide says what becomes of one of the given records, and adds it and its
-// descendants to the removals if it is still the one that was given. taken are
-// the rows that are removed already.
-func (f *families) decide(stop *lifecycle.Stop, index int, taken map[int64]bool, removals *[]removal) error {
+// decideAll decides about the given records, in order, up to the first that may not
+// be stopped: n are before it. done are those that an earlier attempt of this call
+// has stopped.
+func (f *families) decideAll(stops []lifecycle.Stop, done map[key]string) (n int, refusal error) {
+	for ; n < len(stops); n++ {
+		stop := &stops[n]
+		k := keyOf(stop.Record)
+		// With another reason it was stopped along with its parent.
+		if reason, ok := done[k]; ok && reason == storable(stop.Cause.Reason) {
+			delete(done, k) // given twice, it was stopped once
+			continue        // the earlier attempt has set Outcome and Descendants
+		}
+		if err := f.decide(stop, n); err != nil {
+			return n, err
+		}
+	}
+	return n, nil
+}
+
+// decide says what becomes of the record with that index. If it is still the one
+// that was given, decide adds its family to the removals. After an error this is the
+// last record of the transaction, and taken is no longer right.
+func (f *families) decide(stop *lifecycle.Stop, index int) error {
 	root, ok := f.byName[stop.Record.Name]
-	if !ok || root.Incarnation != stop.Record.Incarnation || taken[root.Seq] {
+	if !ok || root.Incarnation != stop.Record.Incarnation || f.taken[root.Seq] {
 		stop.Outcome, stop.Descendants = lifecycle.AlreadyStopped, nil
 		return nil
 	}
+	first := newRemoval(root, stop.Cause, index)
 	if stop.Cause.IfUnchanged {
-		stored, err := root.Record()
-		if err != nil {
-			return err
+		if first.err != nil {
+			return first.err
 		}
-		if !stop.Cause.Holds(stop.Record, stored) {
+		if !stop.Cause.Holds(stop.Record, first.snapshot.Record) {
 			return lifecycle.ErrChanged
 		}
-	}
-	// With an error this is the last record of the step, and what is taken does not
-	// count.
-	family := storekit.Family(root, func(r storekit.Row) int64 { return r.Seq }, func(r storekit.Row) []storekit.Row { return f.children[r.Name] }, taken)
-	var along []removal
+	} // otherwise a garbled row may be stopped too
+	family := storekit.Family(root, func(r *storekit.Row) int64 { return r.Seq },
+		func(r *storekit.Row) []*storekit.Row { return f.children[r.Name] }, f.taken)
+	var removals []removal
 	var descendants []lifecycle.Record
-	for i, member := range slices.Backward(family) { // children before parents
-		cause := stop.Cause
-		if i > 0 {
-			cause = cause.ForDescendant()
-			descendant, _, err := member.Decode()
-			if err != nil {
-				return fmt.Errorf("descendant %q: %w", member.Name, err)
-			}
-			descendants = append(descendants, descendant)
+	for _, row := range slices.Backward(family[1:]) { // children before parents
+		r := newRemoval(row, stop.Cause.ForDescendant(), index)
+		if r.err != nil {
+			return fmt.Errorf("descendant %q: %w", row.Name, r.err)
 		}
-		along = append(along, removal{member, cause, index})
+		removals = append(removals, r)
+		// The caller owns the descendants, and OnStop gets the snapshot.
+		descendants = append(descendants, r.snapshot.Clone().Record)
 	}
-	*removals = append(*removals, along...)
+	f.removals = append(append(f.removals, removals...), first)
 	stop.Outcome, stop.Descendants = lifecycle.Stopped, descendants
 	return nil
 }

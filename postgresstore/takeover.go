@@ -206,7 +206,7 @@ func (l *Lease) stopBatch(ctx context.Context, machine lostMachine, after int64,
 		}
 		removals := make([]removal, len(rows))
 		for i, r := range rows {
-			removals[i] = removal{r, lifecycle.Cause{By: lifecycle.BySystem, Reason: lifecycle.ReasonHostLost}, i}
+			removals[i] = newRemoval(&rows[i], lifecycle.Cause{By: lifecycle.BySystem, Reason: lifecycle.ReasonHostLost}, i)
 			stops = append(stops, lifecycle.Stop{Record: lifecycle.Record{Name: r.Name, Incarnation: r.Incarnation}})
 			last = r.Seq
 		}
