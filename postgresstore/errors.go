@@ -12,9 +12,10 @@ var (
 	// ErrInvalidOptions is returned by [New] for a missing pool or a prefix that
 	// is not an SQL name, and by [Store.Join] for a negative TTL.
 	ErrInvalidOptions = errors.New("invalid options")
-	// ErrOwner is returned by [Store.Launch] for a record whose owner is not that
-	// of the store, or that has none in a store without one, and by [Store.Join]
-	// of a store without an owner.
+	// ErrOwner is returned by [Store.Launch], together with
+	// [lifecycle.ErrInvalidRecord], for a record whose owner is not that of the
+	// store, or that has none in a store without one, and by [Store.Join] of a
+	// store without an owner.
 	ErrOwner = errors.New("no owner, or another one")
 	// ErrFenced is returned by every write of a machine whose lease others have
 	// taken over, and of one that has a lease but writes without it. Nothing

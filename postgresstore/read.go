@@ -162,7 +162,7 @@ func scanEvent(from pgx.CollectableRow) (readEvent, error) {
 	var garbled error
 	if e.Snapshot, garbled = decodeSnapshot(snapshot, data); garbled != nil {
 		garbled = fmt.Errorf("postgresstore: event %d: snapshot of %q: %w", e.Seq, e.Name, garbled)
-		e.Snapshot = lifecycle.Snapshot{Record: lifecycle.Record{Name: e.Name, Incarnation: e.Incarnation}}
+		e.Snapshot = storekit.UndecodedSnapshot(e)
 	}
 	return readEvent{e, garbled}, nil
 }
@@ -211,10 +211,11 @@ func encodeSnapshot(snapshot lifecycle.Snapshot) (text string, data *string, err
 	return string(b), data, err
 }
 
-// decodeSnapshot joins what encodeSnapshot has split.
+// decodeSnapshot joins what encodeSnapshot has split. Its error matches
+// lifecycle.ErrInvalidRecord.
 func decodeSnapshot(text string, data *string) (lifecycle.Snapshot, error) {
-	var snapshot lifecycle.Snapshot
-	if err := json.Unmarshal([]byte(text), &snapshot); err != nil {
+	snapshot, err := storekit.DecodeSnapshot(text)
+	if err != nil {
 		return lifecycle.Snapshot{}, err
 	}
 	snapshot.Data = nil

@@ -13,9 +13,9 @@ import (
 	"github.com/rollcall-go/rollcall/liveness"
 )
 
-// Launch implements [lifecycle.Registrar]. The error matches [ErrOwner] for a
-// record whose owner is not that of the store, and in a store without an owner for
-// a record that has none either.
+// Launch implements [lifecycle.Registrar]. It refuses a record whose owner is not
+// that of the store, and in a store without an owner a record that has none either:
+// the error matches [ErrOwner] as well as [lifecycle.ErrInvalidRecord].
 func (s *Store) Launch(ctx context.Context, record lifecycle.Record) (lifecycle.Record, error) {
 	record, _ = storekit.Launching(record, s.options.Owner, s.options.Clock)
 	if err := s.put(ctx, record); err != nil {
@@ -31,7 +31,7 @@ func (s *Store) put(ctx context.Context, record lifecycle.Record) error {
 		return err
 	}
 	if row.Owner == "" || s.options.Owner != "" && row.Owner != s.options.Owner {
-		return fmt.Errorf("%w: the owner is %q", ErrOwner, row.Owner)
+		return fmt.Errorf("%w: %w: the owner is %q", lifecycle.ErrInvalidRecord, ErrOwner, row.Owner)
 	}
 	return unstorable(s.write(ctx, func(ctx context.Context, tx pgx.Tx, again bool) error {
 		epoch, err := s.epochFor(ctx, tx, row.Owner)

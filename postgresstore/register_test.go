@@ -150,7 +150,7 @@ func TestLaunchRefuses(t *testing.T) {
 		{"a name that is taken", lifecycle.Record{Owner: thisMachine, Name: "taken"}, lifecycle.ErrNameTaken, `name is taken`},
 		{"the same registration twice", taken, lifecycle.ErrNameTaken, `name is taken`},
 		{"an incarnation that was stopped", gone, lifecycle.ErrInvalidRecord, `.*incarnation "first" was stopped before`},
-		{"no owner", lifecycle.Record{Name: "x"}, postgresstore.ErrOwner, `no owner, or another one: the owner is ""`},
+		{"no owner", lifecycle.Record{Name: "x"}, postgresstore.ErrOwner, `invalid record: no owner, or another one: the owner is ""`},
 		{"no name", lifecycle.Record{}, lifecycle.ErrInvalidRecord, `.*no name`},
 		{"a zero byte", lifecycle.Record{Owner: thisMachine, Name: "x", Parent: "\x00"}, lifecycle.ErrInvalidRecord, `.*"\\x00" has a zero byte`},
 		{"data that is not UTF-8", lifecycle.Record{Owner: thisMachine, Name: "x", Data: json.RawMessage("\"\xff\"")}, lifecycle.ErrInvalidRecord, `.* is not UTF-8`},
