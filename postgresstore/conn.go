@@ -14,29 +14,36 @@ import (
 	"github.com/rollcall-go/rollcall/lifecycle"
 )
 
-// beginQuery begins a transaction whatever the host has set for its own. Read
-// committed: every statement sees what was committed before it, and all that
-// must not change is locked. In a higher level each conflict would be an error
-// instead of a wait. A transaction whose client has been cut off must not hold
-// its locks for as long as TCP takes to notice; and what is acknowledged must
-// survive a crash of the server. The last lock is that of the call: when a call
-// tries again, its transaction before may still be about to commit, because the
-// server learns later than the client that their connection is cut. What waits
-// for this lock waits for its end.
+// beginQuery begins a transaction, whatever settings the host has made.
+//
+// READ COMMITTED: each statement sees what was committed before it, and the
+// transaction locks everything that must not change. At a higher level each
+// conflict would be an error instead of a wait.
+//
+// The timeouts end a transaction whose client was cut off. Otherwise it would hold
+// its locks until TCP notices.
+//
+// The advisory lock is that of the call. When a call tries again, its earlier
+// transaction may still be about to commit, because the server learns later than
+// the client that their connection was cut. Taking the lock waits until that
+// transaction has ended.
 const beginQuery = `BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;
 SELECT set_config('lock_timeout', '%[1]d', true), set_config('statement_timeout', '%[1]d', true),
 	set_config('idle_in_transaction_session_timeout', '%[1]d', true);
-` + durable + `;
+` + durableQuery + `;
 SELECT pg_advisory_xact_lock(%[2]d)`
 
-const durable = `SELECT set_config('synchronous_commit',
+// durableQuery makes what the transaction acknowledges survive a crash of the server,
+// even if the host has turned synchronous_commit off.
+const durableQuery = `SELECT set_config('synchronous_commit',
 	CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on' ELSE current_setting('synchronous_commit') END, true)`
 
-// write runs f in a transaction of its own, and again after an error that may
-// be gone the next time. again is true if an earlier transaction may have been
-// committed after all: its connection was cut while it was. It has ended by then.
+// write runs f in a transaction of its own, and again after an error that may not
+// come again. It passes again if an earlier transaction, whose connection was cut in
+// the commit, may have taken place. That transaction has ended by then.
 func (s *Store) write(ctx context.Context, f func(ctx context.Context, tx pgx.Tx, again bool) error) error {
-	begin := pgx.TxOptions{BeginQuery: fmt.Sprintf(beginQuery, max(1, s.options.BusyTimeout.Milliseconds()), rand.Int64())} // 0 ms is for ever
+	timeout := max(1, s.options.BusyTimeout.Milliseconds()) // 0 would be none
+	begin := pgx.TxOptions{BeginQuery: fmt.Sprintf(beginQuery, timeout, rand.Int64())}
 	unknown := false
 	err := s.attempt(ctx, func(ctx context.Context, conn *pgxpool.Conn) error {
 		tx, err := conn.BeginTx(ctx, begin)
@@ -50,8 +57,8 @@ func (s *Store) write(ctx context.Context, f func(ctx context.Context, tx pgx.Tx
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		// A cancelled context ends f, and its error rolls back. It must not
-		// leave it open whether the transaction took place.
+		// Canceling ctx interrupts f. It must not interrupt the commit: nobody
+		// would know whether the transaction took place.
 		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.options.BusyTimeout)
 		defer cancel()
 		if err := tx.Commit(end); err != nil {
@@ -67,70 +74,64 @@ func (s *Store) write(ctx context.Context, f func(ctx context.Context, tx pgx.Tx
 	return err
 }
 
-// rollback ends a transaction that was not committed, if need be with its
-// connection.
+// rollback ends a transaction that was not committed, together with its connection
+// if it has to.
 func (s *Store) rollback(ctx context.Context, tx pgx.Tx) {
 	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.options.BusyTimeout)
 	defer cancel()
-	_ = tx.Rollback(end) // after a commit it fails by design
+	_ = tx.Rollback(end) // fails after a commit, by design
 }
 
-// refused reports whether an error of COMMIT means that there was none. A server
-// that is being shut down says FATAL, and may do so after the commit.
+// refused reports whether an error of COMMIT means that nothing was committed. A
+// server that is being shut down says FATAL, and may do so after the commit.
 func refused(err error) bool {
 	var failed *pgconn.PgError
 	return errors.Is(err, pgx.ErrTxCommitRollback) || errors.As(err, &failed) && failed.SeverityUnlocalized == "ERROR"
 }
 
-// read runs f on one connection, and again after an error that may be gone the
-// next time.
+// read runs f on one connection, and again after an error that may not come again.
 func (s *Store) read(ctx context.Context, f func(context.Context, *pgxpool.Conn) error) error {
 	return s.attempt(ctx, f)
 }
 
-// attempt lends f a connection until it succeeds, fails for good, or time is
-// over.
+// attempt lends f a connection until it succeeds, fails for good, or has used up
+// BusyTimeout.
 func (s *Store) attempt(ctx context.Context, f func(context.Context, *pgxpool.Conn) error) error {
-	deadline := time.Now().Add(s.options.BusyTimeout)
-	limited, cancel := context.WithDeadline(ctx, deadline)
+	limited, cancel := context.WithTimeout(ctx, s.options.BusyTimeout)
 	defer cancel()
 	for {
 		pause, err := s.once(limited, f)
 		if err == nil {
 			return nil
 		}
-		if ctxErr := ctx.Err(); ctxErr != nil {
-			if errors.Is(err, ctxErr) {
-				return err
+		if pause > 0 {
+			select {
+			case <-limited.Done():
+			case <-time.After(pause/2 + rand.N(pause)):
 			}
-			return fmt.Errorf("%w: %w", ctxErr, err)
 		}
-		if limited.Err() != nil {
-			return fmt.Errorf("%w: %w", lifecycle.ErrUnavailable, err)
-		}
-		if pause == 0 {
+		switch ctxErr := ctx.Err(); {
+		case ctxErr != nil && errors.Is(err, ctxErr):
 			return err
-		}
-		select {
-		case <-limited.Done():
-			if ctx.Err() == nil {
-				return fmt.Errorf("%w: %w", lifecycle.ErrUnavailable, err)
-			}
-			return fmt.Errorf("%w: %w", ctx.Err(), err)
-		case <-time.After(pause/2 + rand.N(pause)):
+		case ctxErr != nil:
+			return fmt.Errorf("%w: %w", ctxErr, err)
+		case limited.Err() != nil:
+			return fmt.Errorf("%w: %w", lifecycle.ErrUnavailable, err)
+		case pause == 0:
+			return err
 		}
 	}
 }
 
-// How long to wait before the next attempt: after a conflict with others, and
-// for a server that is not to be reached.
+// How long to wait before the next attempt: after a conflict with another
+// transaction, and for a server that is away.
 const (
 	conflictPause = 2 * time.Millisecond
 	outagePause   = 50 * time.Millisecond
 )
 
-// once makes one attempt. With an error it says how long to wait before the
-// next one, 0 if there is to be none.
+// once makes one attempt. With an error it returns how long to wait before the next
+// attempt, or 0 if another one would not help.
 func (s *Store) once(ctx context.Context, f func(context.Context, *pgxpool.Conn) error) (pause time.Duration, err error) {
 	conn, err := s.pool.Acquire(ctx)
 	if err != nil {
@@ -147,9 +148,9 @@ func isConnectError(err error) bool {
 	return errors.As(err, &failed)
 }
 
-// pauseOf tells errors that may be gone the next time from others
+// pauseOf tells errors that may not come again from those that will
 // (https://www.postgresql.org/docs/current/errcodes-appendix.html). broken says
-// that the connection was, or never came about.
+// that the connection broke, or never came about.
 func pauseOf(err error, broken bool) time.Duration {
 	if err == nil {
 		return 0

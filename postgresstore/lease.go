@@ -135,7 +135,7 @@ func (l *Lease) Beat(ctx context.Context) error {
 		// A batch is one round trip and one transaction. What was acknowledged
 		// must survive a crash: this machine relies on it.
 		var batch pgx.Batch
-		batch.Queue(durable)
+		batch.Queue(durableQuery)
 		batch.Queue(s.sql(beatQuery), s.options.Owner, s.epoch)
 		results := conn.SendBatch(ctx, &batch)
 		_, err := results.Exec()
