@@ -13,19 +13,19 @@ import (
 
 // LeaseOptions are the choices of [Store.Join]. The zero value is usable.
 type LeaseOptions struct {
-	// TTL is how long the lease holds after a beat; zero is 30 seconds. It is
-	// how soon a lost machine is known to be lost, at the earliest, and how
-	// long a machine may be cut off without being taken for lost.
+	// TTL is how long the lease holds after a beat; zero means 30 seconds. For so
+	// long a machine may be cut off without being taken for lost, and a lost
+	// machine is found to be lost no earlier.
 	TTL time.Duration
 
 	// OnBeat is called by [Lease.Run] after each beat, with its error or nil,
-	// in the goroutine that beats. That the lease was taken over is what Run
+	// in the goroutine that beats. It is not called for [ErrFenced], which Run
 	// returns.
 	OnBeat func(error)
 
-	// OnTakeOver is called by [Lease.Run] after it has looked for lost
-	// machines and found some, with how many records this machine has
-	// stopped, in a goroutine of its own.
+	// OnTakeOver is called by [Lease.Run] after each [Lease.TakeOver] that has
+	// stopped records or failed, in a goroutine of its own. stopped is how many
+	// records this machine has stopped.
 	OnTakeOver func(stopped int, err error)
 }
 
@@ -35,38 +35,45 @@ const (
 	beatsPerTTL = 3
 )
 
-// Lease says that a machine lives. All processes of a machine share the one
-// lease of its [Options.Owner]; each of them that writes joins, and one of them
-// at least beats. It is safe for concurrent use.
+// Lease says that a machine lives. All processes of a machine share the lease of its
+// [Options.Owner]: each of them that writes joins, and at least one of them beats.
+// It is safe for concurrent use.
+//
+// The lease holds for TTL after each beat, for all records of the machine. Nobody
+// takes them over in that time. Once it has run out, the other machines may take it
+// over: they stop the records of the machine with reason [lifecycle.ReasonHostLost],
+// each once, in batches that they share. Every write locks the lease of its machine,
+// so that it either commits before the take-over or fails with [ErrFenced]. All times
+// are those of the server's clock: the clocks of the machines decide nothing.
+//
+// # Faults
+//
+// A machine that is cut off, or paused, for longer than TTL is taken for lost. Its
+// next beat or write fails with [ErrFenced]. Its processes may still run, without a
+// record. It joins again and registers anew. If nobody has taken it over yet, its
+// next beat renews the lease.
+//
+// When the server was away, or its clock was set forward, the leases of all machines
+// run out at once. A machine therefore takes over another only after it has itself
+// been beating for the TTL of the other, without a gap of more than half of its own
+// TTL: every machine has a whole TTL to beat first. If its own TTL is longer than
+// that of the other, so are the gaps that it overlooks, and it waits for the mean of
+// both. A clock that was set back delays a take-over by as much.
 type Lease struct {
 	store   *Store
 	options LeaseOptions
 }
 
-// since is the beginning of the time in which a machine has beaten without a
-// gap. A gap is more than half of its TTL: then the machine cannot say that it was
-// another one that did not beat. A server whose clock was set back counts from then
-// on.
-const since = `CASE WHEN clock_timestamp() BETWEEN beat_at AND beat_at + ttl / 2 THEN since ELSE clock_timestamp() END`
-
-const lockEpochQuery = `SELECT value FROM rollcall_counters WHERE name = 'epoch' FOR UPDATE`
-
-const leaseQuery = `SELECT epoch FROM rollcall_leases WHERE owner = $1 FOR NO KEY UPDATE`
-
-const updateLeaseQuery = `UPDATE rollcall_leases SET ttl = $3, beat_at = clock_timestamp(), since = ` + since + ` WHERE owner = $1 AND epoch = $2`
-
-const insertLeaseQuery = `INSERT INTO rollcall_leases AS l (owner, epoch, ttl, beat_at, since)
-	VALUES ($1, $2, $3, clock_timestamp(), clock_timestamp())
-	ON CONFLICT (owner) DO UPDATE SET epoch = excluded.epoch, ttl = excluded.ttl, beat_at = excluded.beat_at, since = excluded.since`
-
 // Join takes the lease of this machine: the one that it holds, which counts as a
-// beat, or a new one. A machine that has been taken for lost gets a new one, and
-// can register records at once, while those of its past are still being stopped.
+// beat, or a new one. A machine that was taken for lost gets a new one. It can
+// register records at once, while its earlier ones are still being stopped.
 //
-// Without a lease nobody ever says that this machine is lost. With one, all its
-// processes must write through [Lease.Store]. A beat takes a connection of the
-// pool like any other call, and waits for one when all are in use: a host whose
-// own work may use all of them for long gives the lease a pool of its own.
+// Without a lease, nobody takes this machine for lost. With one, all its processes
+// must write through [Lease.Store].
+//
+// A beat takes a connection of the pool like any other call, and waits for one when
+// all are in use. A host whose own work may use all of them for long gives the lease
+// a pool of its own.
 //
 // The error matches [ErrOwner] for a store without an owner.
 func (s *Store) Join(ctx context.Context, options LeaseOptions) (*Lease, error) {
@@ -81,23 +88,8 @@ func (s *Store) Join(ctx context.Context, options LeaseOptions) (*Lease, error) 
 		return nil, fmt.Errorf("postgresstore: join: %w: the store has none", ErrOwner)
 	}
 	var epoch int64
-	err := s.write(ctx, func(ctx context.Context, tx pgx.Tx, _ bool) error {
-		// One at a time: there may be no lease yet that could be locked.
-		if _, err := tx.Exec(ctx, s.sql(lockEpochQuery)); err != nil {
-			return err
-		}
-		err := tx.QueryRow(ctx, s.sql(leaseQuery), owner).Scan(&epoch)
-		switch {
-		case err != nil && !errors.Is(err, pgx.ErrNoRows):
-			return err
-		case err == nil && epoch > 0:
-			_, err = tx.Exec(ctx, s.sql(updateLeaseQuery), owner, epoch, options.TTL)
-			return err
-		}
-		if epoch, _, err = s.next(ctx, tx, "epoch", 1); err != nil {
-			return err
-		}
-		_, err = tx.Exec(ctx, s.sql(insertLeaseQuery), owner, epoch, options.TTL)
+	err := s.write(ctx, func(ctx context.Context, tx pgx.Tx, _ bool) (err error) {
+		epoch, err = s.takeLease(ctx, tx, options.TTL)
 		return err
 	})
 	if err != nil {
@@ -108,35 +100,74 @@ func (s *Store) Join(ctx context.Context, options LeaseOptions) (*Lease, error) 
 	return &Lease{store: &leased, options: options}, nil
 }
 
-// Store returns the store with which this machine writes as long as it holds
-// the lease. Once the lease was taken over every write fails with an error that
-// matches [ErrFenced], for ever: a new lease has a new store.
+// since is the beginning of the time in which a machine has been beating without a
+// gap. A gap is longer than half of its TTL: after one, the machine cannot say that
+// another was silent, and not itself. If the clock of the server was set back, the
+// time begins anew.
+const since = `CASE WHEN clock_timestamp() BETWEEN beat_at AND beat_at + ttl / 2 THEN since ELSE clock_timestamp() END`
+
+const (
+	lockEpochQuery   = `SELECT value FROM rollcall_counters WHERE name = 'epoch' FOR UPDATE`
+	findLeaseQuery   = `SELECT epoch FROM rollcall_leases WHERE owner = $1 FOR NO KEY UPDATE`
+	updateLeaseQuery = `UPDATE rollcall_leases SET ttl = $3, beat_at = clock_timestamp(), since = ` + since + ` WHERE owner = $1 AND epoch = $2`
+	insertLeaseQuery = `INSERT INTO rollcall_leases AS l (owner, epoch, ttl, beat_at, since)
+		VALUES ($1, $2, $3, clock_timestamp(), clock_timestamp())
+		ON CONFLICT (owner) DO UPDATE SET epoch = excluded.epoch, ttl = excluded.ttl, beat_at = excluded.beat_at, since = excluded.since`
+)
+
+// takeLease renews the lease of this machine, or takes a new one if it has none or
+// has lost it.
+func (s *Store) takeLease(ctx context.Context, tx pgx.Tx, ttl time.Duration) (epoch int64, err error) {
+	// One machine at a time joins: there may be no lease yet to lock.
+	if _, err := tx.Exec(ctx, s.sql(lockEpochQuery)); err != nil {
+		return 0, err
+	}
+	owner := s.options.Owner
+	err = tx.QueryRow(ctx, s.sql(findLeaseQuery), owner).Scan(&epoch)
+	switch {
+	case err != nil && !errors.Is(err, pgx.ErrNoRows):
+		return 0, err
+	case err == nil && epoch > 0:
+		_, err = tx.Exec(ctx, s.sql(updateLeaseQuery), owner, epoch, ttl)
+		return epoch, err
+	}
+	if epoch, _, err = s.next(ctx, tx, "epoch", 1); err != nil {
+		return 0, err
+	}
+	_, err = tx.Exec(ctx, s.sql(insertLeaseQuery), owner, epoch, ttl)
+	return epoch, err
+}
+
+// Store returns the store with which this machine writes as long as it holds the
+// lease. Once others have taken the lease over, every write fails with an error that
+// matches [ErrFenced]. That does not end with a new lease, which has a store of its
+// own.
 func (l *Lease) Store() *Store { return l.store }
 
 // Epoch is the number of the lease. A later lease of any machine has a higher
 // one.
 func (l *Lease) Epoch() int64 { return l.store.epoch }
 
-const beatQuery = `UPDATE rollcall_leases SET beat_at = clock_timestamp(), since = ` + since + ` WHERE owner = $1 AND epoch = $2`
+const renewQuery = `UPDATE rollcall_leases SET beat_at = clock_timestamp(), since = ` + since + ` WHERE owner = $1 AND epoch = $2`
 
-// Beat says that this machine lives, for all its records at once: the lease holds
-// for another TTL. A lease that has run out is renewed as long as nobody has
-// taken it over.
+// Beat says that this machine lives: the lease holds for another TTL, for all
+// records of the machine. Beat also renews a lease that has run out, unless others
+// have taken it over.
 //
-// The error matches [ErrFenced] when others have taken this machine for lost:
-// its records are stopped, or will be. What still runs here has no record any
-// more. It tries for a third of TTL at most; the error then matches
-// [lifecycle.ErrUnavailable].
+// The error matches [ErrFenced] when others have taken this machine for lost. They
+// have stopped its records, or will. What still runs here has no record any more.
+//
+// The error matches [lifecycle.ErrUnavailable] when a third of TTL was not enough.
 func (l *Lease) Beat(ctx context.Context) error {
 	s := *l.store
-	// A connection that was cut without a word must not take up the whole TTL.
+	// One connection that was cut must not use up the whole TTL.
 	s.options.BusyTimeout = min(s.options.BusyTimeout, l.interval())
 	err := s.attempt(ctx, func(ctx context.Context, conn *pgxpool.Conn) error {
-		// A batch is one round trip and one transaction. What was acknowledged
-		// must survive a crash: this machine relies on it.
+		// A batch is one round trip and one transaction. It must survive a crash
+		// of the server: this machine relies on it.
 		var batch pgx.Batch
 		batch.Queue(durableQuery)
-		batch.Queue(s.sql(beatQuery), s.options.Owner, s.epoch)
+		batch.Queue(s.sql(renewQuery), s.options.Owner, s.epoch)
 		results := conn.SendBatch(ctx, &batch)
 		_, err := results.Exec()
 		if err != nil {
@@ -159,17 +190,17 @@ func (l *Lease) Beat(ctx context.Context) error {
 
 func (l *Lease) interval() time.Duration { return max(l.options.TTL/beatsPerTTL, time.Millisecond) }
 
-// Run beats three times in each TTL, and looks as often for machines that are
-// lost, until ctx ends or the lease was taken over. It returns the error of ctx,
-// or one that matches [ErrFenced]. Every other error goes to OnBeat and
-// OnTakeOver, and is tried again: a server that is away does not end it.
+// Run beats three times in each TTL, and calls [Lease.TakeOver] as often, until ctx
+// ends or others have taken the lease over. It returns the error of ctx, or one that
+// matches [ErrFenced]. Every other error goes to OnBeat or OnTakeOver, and Run tries
+// again: it goes on while the server is away.
 func (l *Lease) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer cancel(nil)
-	// Apart from the beats, which no amount of work may delay.
+	// In another goroutine than the beats: no amount of work may delay them.
 	wg.Go(func() {
 		l.every(ctx, func() error {
 			stopped, err := l.TakeOver(ctx)
@@ -192,8 +223,8 @@ func (l *Lease) Run(ctx context.Context) error {
 	return fmt.Errorf("postgresstore: lease of %q: %w", l.store.options.Owner, ctx.Err())
 }
 
-// every calls f at each interval until ctx ends, and ends it when f says that
-// the lease was taken over.
+// every calls f at each interval until ctx ends. It ends ctx when f says that the
+// lease was taken over.
 func (l *Lease) every(ctx context.Context, f func() error, end context.CancelCauseFunc) {
 	ticker := time.NewTicker(l.interval())
 	defer ticker.Stop()

@@ -104,48 +104,6 @@ func (s *Store) used(ctx context.Context, tx pgx.Tx, row storekit.Row) (used boo
 	return used, err
 }
 
-// checkFence returns an error that matches ErrFenced unless the lease of this
-// machine is the one that the store was given, or it has none and needs none. It
-// stays so until the end of the transaction.
-func (s *Store) checkFence(ctx context.Context, tx pgx.Tx) error {
-	if s.options.Owner == "" {
-		return nil
-	}
-	epoch, err := s.lockLease(ctx, tx, s.options.Owner)
-	if err == nil && epoch != s.epoch {
-		return ErrFenced
-	}
-	return err
-}
-
-// epochFor returns the epoch of a record that is to be registered for a machine:
-// that of the lease of this one, or, in the store of somebody who looks at all,
-// that of the lease which the machine has.
-func (s *Store) epochFor(ctx context.Context, tx pgx.Tx, owner string) (int64, error) {
-	if s.options.Owner != "" {
-		return s.epoch, s.checkFence(ctx, tx)
-	}
-	epoch, err := s.lockLease(ctx, tx, owner)
-	if epoch < 0 {
-		return 0, ErrFenced
-	}
-	return epoch, err
-}
-
-// fenceQuery locks the lease. Beats pass this lock; nobody can take the lease over
-// before the transaction has ended.
-const fenceQuery = `SELECT epoch FROM rollcall_leases WHERE owner = $1 FOR KEY SHARE`
-
-// lockLease returns the epoch of the lease of a machine, 0 if it has none, and
-// keeps others from taking it over.
-func (s *Store) lockLease(ctx context.Context, tx pgx.Tx, owner string) (epoch int64, err error) {
-	err = tx.QueryRow(ctx, s.sql(fenceQuery), owner).Scan(&epoch)
-	if errors.Is(err, pgx.ErrNoRows) {
-		err = nil
-	}
-	return epoch, err
-}
-
 // Activate implements [lifecycle.Registrar].
 func (s *Store) Activate(ctx context.Context, record lifecycle.Record, identity liveness.Identity) error {
 	return s.setPhase(ctx, "activate", record, lifecycle.Running, identity)
@@ -156,25 +114,27 @@ func (s *Store) Deactivate(ctx context.Context, record lifecycle.Record) error {
 	return s.setPhase(ctx, "deactivate", record, lifecycle.Inactive, liveness.Identity{})
 }
 
-const activateQuery = `WITH changed AS (UPDATE rollcall_records SET phase = $3, identity = $4, beat_boot = $5, beat_awake = $6, beat_wall = $7
+const setPhaseQuery = `WITH changed AS (UPDATE rollcall_records SET phase = $3, identity = $4, beat_boot = $5, beat_awake = $6, beat_wall = $7
 		WHERE name = $1 AND incarnation = $2 RETURNING owner)
 	INSERT INTO rollcall_registrations AS r (owner, n) SELECT owner, 1 FROM changed ON CONFLICT (owner) DO UPDATE SET n = r.n + 1`
 
+// setPhase writes a phase, an identity and a heartbeat.
 func (s *Store) setPhase(ctx context.Context, verb string, record lifecycle.Record, phase lifecycle.Phase, identity liveness.Identity) error {
 	text, err := identity.MarshalText()
 	if err != nil {
 		return fmt.Errorf("postgresstore: %s %q: %w", verb, record.Name, err)
 	}
 	beat := lifecycle.Beat(s.options.Clock)
-	return s.update(ctx, verb, record, s.sql(activateQuery), record.Name, record.Incarnation, phase.String(), string(text),
+	return s.update(ctx, verb, record, setPhaseQuery, record.Name, record.Incarnation, phase.String(), string(text),
 		beat.Boot.String(), int64(beat.Awake), storekit.Nanos(beat.Wall))
 }
 
 const registrationsQuery = `SELECT coalesce(sum(n), 0)::bigint FROM rollcall_registrations WHERE owner = $1 OR $1 = ''`
 
 // Registrations implements [lifecycle.Registrar], by a point read. It is about the
-// records of [Options.Owner], or of all machines for a store without one. What it
-// counts is committed one after the other for each machine.
+// records of [Options.Owner], or of all machines in a store without one. Each
+// registration, and each change of a phase or process, updates one row of its
+// machine: those of one machine commit one after the other.
 func (s *Store) Registrations(ctx context.Context) (n int64, err error) {
 	err = s.read(ctx, func(ctx context.Context, conn *pgxpool.Conn) error {
 		return conn.QueryRow(ctx, s.sql(registrationsQuery), s.options.Owner).Scan(&n)
@@ -185,41 +145,42 @@ func (s *Store) Registrations(ctx context.Context) (n int64, err error) {
 	return n, nil
 }
 
-// heartbeatQuery is one round trip, and a transaction by itself.
-const heartbeatQuery = `WITH fence AS (SELECT epoch FROM rollcall_leases WHERE owner = $6 FOR KEY SHARE),
+// Heartbeat implements [lifecycle.Registrar]. It is for records that track no
+// process: the [Lease] says that the machine lives. A crash of the server may undo
+// it if the host has turned synchronous_commit off.
+func (s *Store) Heartbeat(ctx context.Context, record lifecycle.Record) error {
+	if err := s.beat(ctx, record); err != nil {
+		return fmt.Errorf("postgresstore: heartbeat of %q: %w", record.Name, err)
+	}
+	return nil
+}
+
+// beatQuery is one round trip, and a transaction by itself.
+const beatQuery = `WITH fence AS (SELECT epoch FROM rollcall_leases WHERE owner = $6 FOR KEY SHARE),
 	allowed AS (SELECT $6 = '' OR coalesce((SELECT epoch FROM fence), 0) = $7 AS yes),
 	beaten AS (UPDATE rollcall_records SET beat_boot = $3, beat_awake = $4, beat_wall = $5
 		WHERE name = $1 AND incarnation = $2 AND (SELECT yes FROM allowed) RETURNING 1)
 	SELECT (SELECT yes FROM allowed), EXISTS (SELECT FROM beaten)`
 
-// Heartbeat implements [lifecycle.Registrar]. A crash of the server may undo it if
-// the host has turned synchronous_commit off. It is for records that track no
-// process: that the machine lives is said by its [Lease].
-func (s *Store) Heartbeat(ctx context.Context, record lifecycle.Record) error {
+func (s *Store) beat(ctx context.Context, record lifecycle.Record) error {
+	if validateText(record.Name+record.Incarnation) != nil {
+		return lifecycle.ErrNotRegistered // it cannot be
+	}
 	beat := lifecycle.Beat(s.options.Clock)
-	err := validateText(record.Name + record.Incarnation)
-	if err != nil {
-		err = lifecycle.ErrNotRegistered // nor can it be
-	} else {
-		err = s.attempt(ctx, func(ctx context.Context, conn *pgxpool.Conn) error {
-			var allowed, beaten bool
-			err := conn.QueryRow(ctx, s.sql(heartbeatQuery), record.Name, record.Incarnation,
-				beat.Boot.String(), int64(beat.Awake), storekit.Nanos(beat.Wall), s.options.Owner, s.epoch).Scan(&allowed, &beaten)
-			switch {
-			case err != nil:
-				return err
-			case !allowed:
-				return ErrFenced
-			case !beaten:
-				return lifecycle.ErrNotRegistered
-			}
-			return nil
-		})
-	}
-	if err != nil {
-		return fmt.Errorf("postgresstore: heartbeat of %q: %w", record.Name, err)
-	}
-	return nil
+	return s.attempt(ctx, func(ctx context.Context, conn *pgxpool.Conn) error {
+		var allowed, beaten bool
+		err := conn.QueryRow(ctx, s.sql(beatQuery), record.Name, record.Incarnation,
+			beat.Boot.String(), int64(beat.Awake), storekit.Nanos(beat.Wall), s.options.Owner, s.epoch).Scan(&allowed, &beaten)
+		switch {
+		case err != nil:
+			return err
+		case !allowed:
+			return ErrFenced
+		case !beaten:
+			return lifecycle.ErrNotRegistered
+		}
+		return nil
+	})
 }
 
 const bindQuery = `WITH r AS (SELECT seq FROM rollcall_records WHERE name = $1 AND incarnation = $2 FOR KEY SHARE)
@@ -230,21 +191,19 @@ func (s *Store) Bind(ctx context.Context, record lifecycle.Record, key string) e
 	if err := validateText(key); err != nil {
 		return fmt.Errorf("postgresstore: bind to %q: %w: key %w", record.Name, lifecycle.ErrInvalidRecord, err)
 	}
-	return s.update(ctx, "bind "+storekit.Quote(key)+" to", record, s.sql(bindQuery), record.Name, record.Incarnation, key)
+	return s.update(ctx, "bind "+storekit.Quote(key)+" to", record, bindQuery, record.Name, record.Incarnation, key)
 }
 
-// update runs one statement that must touch the row of the record. To do so
-// twice is the same as to do it once.
-func (s *Store) update(ctx context.Context, verb string, record lifecycle.Record, statement string, args ...any) error {
-	err := validateText(record.Name + record.Incarnation)
-	if err != nil {
-		err = lifecycle.ErrNotRegistered // nor can it be
-	} else {
+// update runs one statement that must touch the row of the record. To run it twice
+// has the same effect as to run it once.
+func (s *Store) update(ctx context.Context, verb string, record lifecycle.Record, query string, args ...any) error {
+	err := lifecycle.ErrNotRegistered
+	if validateText(record.Name+record.Incarnation) == nil { // otherwise it cannot be
 		err = s.write(ctx, func(ctx context.Context, tx pgx.Tx, _ bool) error {
 			if err := s.checkFence(ctx, tx); err != nil {
 				return err
 			}
-			result, err := tx.Exec(ctx, statement, args...)
+			result, err := tx.Exec(ctx, s.sql(query), args...)
 			if err == nil && result.RowsAffected() == 0 {
 				return lifecycle.ErrNotRegistered
 			}
