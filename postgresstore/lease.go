@@ -59,6 +59,9 @@ const (
 // TTL: every machine has a whole TTL to beat first. If its own TTL is longer than
 // that of the other, so are the gaps that it overlooks, and it waits for the mean of
 // both. A clock that was set back delays a take-over by as much.
+//
+// The page docs/fleet.md of the repository lists these rules with their tests, and
+// says what a fleet costs.
 type Lease struct {
 	store   *Store
 	options LeaseOptions

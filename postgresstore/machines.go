@@ -9,23 +9,23 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// Machine is what the leases say of a machine.
+// Machine describes the lease of a machine.
 type Machine struct {
 	// Owner is the machine.
 	Owner string
-	// Epoch is the number of its lease, 0 if it was taken over.
+	// Epoch is the number of its lease, or 0 if others have taken it over.
 	Epoch int64
 	// TTL is how long the lease holds after a beat.
 	TTL time.Duration
 	// Silent is how long ago the last beat was, by the clock of the server.
 	Silent time.Duration
-	// Past is the highest epoch whose records are still being stopped, 0 for
-	// none. A machine may have one and a new lease too.
+	// Past is the highest epoch whose records are still being stopped, or 0. A
+	// machine that has come back has a new lease as well.
 	Past int64
 }
 
-// Expired reports whether the lease has run out. It may be renewed all the same,
-// until others take it over.
+// Expired reports whether the lease has run out. Until others take it over, the
+// machine may still renew it.
 func (m Machine) Expired() bool { return m.Silent > m.TTL }
 
 const machinesQuery = `SELECT owner, greatest(epoch, 0), ttl, clock_timestamp() - beat_at, lost FROM rollcall_leases ORDER BY owner`

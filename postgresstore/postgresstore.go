@@ -81,9 +81,19 @@ const (
 	defaultBusyTimeout = 30 * time.Second
 )
 
-// New returns a store over the pool, and makes its tables where there are none
-// yet. Several processes may do so at once. A server that cannot be written to,
-// such as a standby, is served for reading if it has the tables.
+// New returns a store over the pool, and makes its tables where there are none yet.
+// Several processes may do so at once. If the server cannot be written to, such as a
+// standby, and has the tables, the store is for reading.
+//
+// Each call of a method takes one connection of the pool; [Store.Follow] keeps one
+// while it waits. A write is a transaction of its own. It is READ COMMITTED whatever
+// the host has set, sets lock_timeout, statement_timeout,
+// idle_in_transaction_session_timeout and synchronous_commit for itself alone, and
+// holds an advisory lock with a random number. Pools that use no prepared statements
+// work too.
+//
+// A server that fails over to a replica must replicate synchronously; otherwise what
+// was acknowledged may be gone. This package is tested with PostgreSQL 15.
 //
 // The error matches [ErrNewerSchema], [ErrForeignSchema], [ErrInvalidOptions]
 // or [lifecycle.ErrUnavailable], or wraps that of the driver.

@@ -1,18 +1,19 @@
 -- Version 1. "rollcall_" stands for the prefix that the host has chosen.
--- *_at of records and beat_wall are nanoseconds since 1970 in UTC by the clock
--- of the machine that wrote them, beat_awake of awake time within beat_boot.
+--
+-- created_at and beat_wall are nanoseconds since 1970 in UTC, by the clock of the
+-- machine that wrote them. beat_awake is nanoseconds of awake time within beat_boot.
 -- Columns of type timestamptz are by the clock of the server.
 --
--- Keys are compared byte by byte: their order is none of a locale, whose change
--- would break the indexes.
+-- Keys are compared byte by byte (COLLATE "C"). The order of a locale may change,
+-- which would break the indexes.
 
 CREATE TABLE rollcall_schema (
   product text PRIMARY KEY,
   version integer NOT NULL
 );
 
--- Numbers that are given out in the order in which transactions commit: whoever
--- takes one holds the row until then. "event" numbers the events, so that a
+-- Numbers that are given out in the order in which transactions commit: one that
+-- takes a number locks the row until it ends. "event" numbers the events, so that a
 -- reader who has seen one has seen all below it; a sequence would not do that.
 -- "epoch" numbers the leases.
 CREATE TABLE rollcall_counters (
@@ -21,8 +22,8 @@ CREATE TABLE rollcall_counters (
 ) WITH (fillfactor = 10);
 
 -- The registered records. epoch is that of the lease under which a record was
--- registered, 0 without one. data is kept as it was given; type jsonb would
--- not.
+-- registered, or 0. data has type json, which keeps the text as it was given; jsonb
+-- does not.
 CREATE TABLE rollcall_records (
   seq         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   name        text COLLATE "C" NOT NULL UNIQUE,
@@ -42,8 +43,8 @@ CREATE TABLE rollcall_records (
 CREATE INDEX rollcall_records_owner ON rollcall_records (owner, seq);
 CREATE INDEX rollcall_records_parent ON rollcall_records (parent) WHERE parent <> '';
 
--- n is another number after each registering, and each change of phase or
--- process, of a record of the owner.
+-- n grows with each registration, and each change of phase or process, of a record
+-- of the owner.
 CREATE TABLE rollcall_registrations (
   owner text COLLATE "C" PRIMARY KEY,
   n     bigint NOT NULL
@@ -56,10 +57,10 @@ CREATE TABLE rollcall_bindings (
   PRIMARY KEY (record, key)
 );
 
--- The stopped events. The unique key is what makes a second one for the same
--- incarnation impossible, whoever writes it. snapshot is without the data of
--- the record, which is kept as it was given. call tells a call whose connection
--- was cut in the commit whether it was the one that wrote the event.
+-- The stopped events. The unique key makes a second one for the same incarnation
+-- impossible. snapshot has all of the record but its data, which column data keeps
+-- as it was given. By its number in column call, a call whose connection was cut
+-- during the commit finds out whether it wrote the event.
 CREATE TABLE rollcall_events (
   seq         bigint PRIMARY KEY,
   at          timestamptz NOT NULL,
@@ -84,10 +85,9 @@ CREATE TABLE rollcall_gate (
   PRIMARY KEY (owner, key)
 );
 
--- The leases, one of each machine. epoch is -1 once others have taken the
--- machine for lost; lost is then the epoch up to which its records are to be
--- stopped, and 0 when none are left. since is when the machine began to beat
--- without a gap.
+-- The leases, one for each machine. Once others have taken the machine for lost,
+-- epoch is -1 and lost is the epoch up to which its records are to be stopped; lost
+-- is 0 when none are left. since is when the machine began to beat without a gap.
 CREATE TABLE rollcall_leases (
   owner   text COLLATE "C" PRIMARY KEY CHECK (owner <> ''),
   epoch   bigint NOT NULL,
@@ -97,7 +97,8 @@ CREATE TABLE rollcall_leases (
   lost    bigint NOT NULL DEFAULT 0
 ) WITH (fillfactor = 30);
 
--- So many machines take over at a time: each locks one of these rows.
+-- A machine that takes over locks one of these rows: no more than four do so at a
+-- time.
 CREATE TABLE rollcall_slots (slot integer PRIMARY KEY);
 
 INSERT INTO rollcall_slots SELECT generate_series(1, 4);

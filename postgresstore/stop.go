@@ -22,8 +22,8 @@ func (s *Store) Stop(ctx context.Context, record lifecycle.Record, cause lifecyc
 	return storekit.StopOne(ctx, s, record, cause)
 }
 
-// StopBatch implements [lifecycle.BatchStopper], in transactions of 256
-// records and their descendants.
+// StopBatch implements [lifecycle.BatchStopper], in transactions of 256 records and
+// their descendants, which may be on other machines.
 func (s *Store) StopBatch(ctx context.Context, stops []lifecycle.Stop) (done int, err error) {
 	for done < len(stops) {
 		rest := stops[done:]
