@@ -8,16 +8,13 @@ import (
 
 // The internals that tests look at.
 var (
-	ParseMonotonicOffset = parseMonotonicOffset
-	ParseUUID            = parseUUID
-	HashMachine          = hashMachine
-	BootCounter          = bootCounter
-	DeriveBoot           = deriveBoot
-	ParseTimeOfDay       = parseTimeOfDay
-	ParseTelemetryBoot   = parseTelemetryBoot
-	ParseBootSession     = parseBootSession
-	ParseBootID          = parseBootID
-	ParseHostUUID        = parseHostUUID
+	ParseUUID        = parseUUID
+	HashMachine      = hashMachine
+	BootCounter      = bootCounter
+	DeriveBoot       = deriveBoot
+	ParseBootSession = parseBootSession
+	ParseBootID      = parseBootID
+	ParseHostUUID    = parseHostUUID
 )
 
 // Derive names a boot by its PID 1.

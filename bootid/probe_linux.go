@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/rollcall-go/rollcall/internal/exhausted"
+	"github.com/rollcall-go/rollcall/internal/procfs"
 )
 
 const (
@@ -130,17 +131,13 @@ func ownOffset() (time.Duration, error) {
 	return offset, err
 }
 
-// initialTimeNamespace is the link to the time namespace in which Linux boots,
-// which adds nothing (PROC_TIME_INIT_INO, include/linux/proc_ns.h).
-const initialTimeNamespace = "time:[4026531834]"
-
 // monotonicOffset returns what the time namespace of the process that dir is
 // about adds to CLOCK_MONOTONIC. Kernels before 5.6 have no time namespaces and
 // no such file, which is told from a missing /proc, and from that of a PID
 // namespace without this process, by following /proc/self.
 func monotonicOffset(dir string) (time.Duration, error) {
 	own, linkErr := os.Readlink(dir + "/ns/time")
-	if own == initialTimeNamespace {
+	if own == procfs.InitialTimeLink { // which adds nothing
 		return 0, nil
 	}
 	file := dir + "/timens_offsets"
@@ -153,7 +150,7 @@ func monotonicOffset(dir string) (time.Duration, error) {
 	if err != nil {
 		return 0, err
 	}
-	offset, ok := parseMonotonicOffset(text)
+	offset, ok := procfs.MonotonicOffset(text)
 	if !ok {
 		return 0, fmt.Errorf("%s: no monotonic offset: %q", file, text)
 	}

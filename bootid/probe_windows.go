@@ -35,9 +35,9 @@ func current() (ID, error) {
 }
 
 func readTimeOfDay() ([]byte, error) {
-	var space [timeOfDaySize / 8]uint64 // aligned as the record is
-	info := unsafe.Slice((*byte)(unsafe.Pointer(&space[0])), timeOfDaySize)
-	err := windows.NtQuerySystemInformation(windows.SystemTimeOfDayInformation, unsafe.Pointer(&info[0]), timeOfDaySize, nil)
+	var space [ntinfo.TimeOfDaySize / 8]uint64 // aligned as the record is
+	info := unsafe.Slice((*byte)(unsafe.Pointer(&space[0])), ntinfo.TimeOfDaySize)
+	err := windows.NtQuerySystemInformation(windows.SystemTimeOfDayInformation, unsafe.Pointer(&info[0]), ntinfo.TimeOfDaySize, nil)
 	if err != nil {
 		return nil, fmt.Errorf("NtQuerySystemInformation(SystemTimeOfDayInformation): %w", err)
 	}
@@ -67,7 +67,7 @@ func telemetryBoot() uint32 {
 	if err != nil && !errors.Is(err, windows.STATUS_BUFFER_OVERFLOW) {
 		return 0
 	}
-	counter, _ := parseTelemetryBoot(info[:min(int(n), len(info))])
+	counter, _ := ntinfo.BootCounter(info[:min(int(n), len(info))])
 	return counter
 }
 

@@ -72,7 +72,7 @@ func captureFrom(pidfd int, id Identity, view *procView) (Identity, error) {
 		stat, err := view.readStat(id.PID)
 		switch {
 		case err == nil:
-			id.Start = stat.start
+			id.Start = stat.Start
 		case errors.Is(err, unix.ESRCH):
 			return Identity{}, fmt.Errorf("%w: %w", ErrNoProcess, err)
 		case exhausted.Is(err):

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/rollcall-go/rollcall/internal/exhausted"
+	"github.com/rollcall-go/rollcall/internal/procfs"
 )
 
 // linuxMaxPID is the highest limit that /proc/sys/kernel/pid_max can be set to
@@ -64,7 +65,7 @@ func (v *procView) checkUnique(id *Identity, sameBoot bool) (verdict Verdict, un
 	numbers, start := agrees, uint64(0)
 	if id.Start != 0 && !startKnown(unique, id.Start) && v.files {
 		stat, _ := v.readStat(id.PID) // of the pidfd's process if that has its PID below
-		start = stat.start
+		start = stat.Start
 		numbers = v.compare(id, holder{start: start, unique: unique})
 	}
 	verdict, err = v.judgePinned(fd, id.PID)
@@ -100,7 +101,7 @@ func (v *procView) judgePinned(pidfd, pid int) (Verdict, error) {
 		over, err := exited(pidfd)
 		return verdictOf(over), err
 	default:
-		return verdictOf(stat.exited()), nil
+		return verdictOf(stat.Exited()), nil
 	}
 }
 
@@ -118,7 +119,7 @@ func absent(pid int) (Verdict, bool) {
 	}
 	number := strconv.Itoa(pid)
 	status, err := os.ReadFile("/proc/" + number + "/status")
-	if leader, ok := statusField(status, "Tgid"); err == nil && ok && leader == number {
+	if leader, ok := procfs.StatusField(status, "Tgid"); err == nil && ok && leader == number {
 		return Verdict{}, false
 	}
 	return Verdict{State: Dead, Reason: NotAProcess}, true
@@ -135,7 +136,7 @@ func (v *procView) checkFiles(id *Identity, sameBoot bool, unique uint64) Verdic
 	if verdict, gone := v.gone(id.PID); gone {
 		return verdict
 	}
-	return v.judgeHolder(id, sameBoot, holder{start: stat.start, unique: unique, exited: stat.exited(), borrowed: stat.borrowed()}, v)
+	return v.judgeHolder(id, sameBoot, holder{start: stat.Start, unique: unique, exited: stat.Exited(), borrowed: stat.Borrowed()}, v)
 }
 
 // unseen judges a PID of which stat or status could not be read.
@@ -166,6 +167,6 @@ func (v *procView) gone(pid int) (Verdict, bool) {
 		verdict := v.unseen(pid, err)
 		return verdict, verdict.State == Dead
 	}
-	leader, ok := statusField(status, "Tgid")
+	leader, ok := procfs.StatusField(status, "Tgid")
 	return Verdict{State: Dead, Reason: NotAProcess}, ok && leader != strconv.Itoa(pid)
 }

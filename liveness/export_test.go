@@ -10,23 +10,12 @@ import (
 )
 
 // The internals that tests look at.
-type (
-	Scope    = scope
-	ProcStat = procStat
-)
+type Scope = scope
 
 var (
-	ParseProcStat      = parseProcStat
-	StatusField        = statusField
-	ProcMountOptions   = procMountOptions
-	ParseNamespaceLink = parseNamespaceLink
-	LookForMarker      = lookForMarker
-	FileTime           = fileTime
-	ParseStartKey      = parseStartKey
-	ParseEnvironment   = parseEnvironment
-	Descendants        = descendants
-	FindMarker         = findMarker
-	SetInherited       = setInherited
+	LookForMarker = lookForMarker
+	FindMarker    = findMarker
+	SetInherited  = setInherited
 )
 
 // NewScope makes the scope of a view that is where id was recorded.
@@ -67,13 +56,6 @@ func (s *scope) CompareBoot(boot bootid.ID) bootid.Relation {
 	relation, _ := s.compareBoot(boot)
 	return relation
 }
-
-func (s procStat) State() byte     { return s.state }
-func (s procStat) Threads() uint64 { return s.threads }
-func (s procStat) Start() uint64   { return s.start }
-func (s procStat) Exited() bool    { return s.exited() }
-func (s procStat) Replaced() bool  { return s.replaced() }
-func (s procStat) Borrowed() bool  { return s.borrowed() }
 
 // Holder is the process that has a PID, as a system's probe sees it.
 type Holder struct {

@@ -10,6 +10,8 @@ import (
 
 	"github.com/tklauser/go-sysconf"
 	"golang.org/x/sys/unix"
+
+	"github.com/rollcall-go/rollcall/internal/procfs"
 )
 
 // statTries is how often a stat line may be that of a replaced thread. A
@@ -21,27 +23,27 @@ var errReplaced = errors.New("its leading thread is replaced again and again")
 // readStat reads and parses /proc/PID/stat without allocating. That a process has
 // exited is read twice: gVisor writes a line while a thread is replaced, so that its
 // number can be of before and its state of after.
-func (v *procView) readStat(pid int) (procStat, error) {
+func (v *procView) readStat(pid int) (procfs.Stat, error) {
 	var buf [512]byte // field 22 ends within 400 bytes
 	exited := false
 	for range statTries {
 		n, err := v.read(pid, "/stat", buf[:])
 		if err != nil {
-			return procStat{}, v.pathError(pid, "/stat", err)
+			return procfs.Stat{}, v.pathError(pid, "/stat", err)
 		}
-		stat, err := parseProcStat(buf[:n])
+		stat, err := procfs.ParseStat(buf[:n])
 		if err != nil {
-			return procStat{}, v.pathError(pid, "/stat", err)
+			return procfs.Stat{}, v.pathError(pid, "/stat", err)
 		}
 		switch {
-		case stat.replaced():
-		case stat.exited() && !exited:
+		case stat.Replaced():
+		case stat.Exited() && !exited:
 			exited = true
 		default:
 			return stat, nil
 		}
 	}
-	return procStat{}, v.pathError(pid, "/stat", errReplaced)
+	return procfs.Stat{}, v.pathError(pid, "/stat", errReplaced)
 }
 
 func (v *procView) pathError(pid int, file string, err error) error {
@@ -97,7 +99,7 @@ func (v *procView) readEnviron(pid int) ([]byte, error) {
 	// A leading thread that has exited has no memory; that of the others is the
 	// process's.
 	stat, statErr := v.readStat(pid)
-	if statErr != nil || !stat.threadExited() || stat.threads < 2 {
+	if statErr != nil || !stat.ThreadExited() || stat.Threads < 2 {
 		return environ, err
 	}
 	threads, listErr := v.listNumbers(strconv.Itoa(pid) + "/task")

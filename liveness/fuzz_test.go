@@ -3,7 +3,6 @@ package liveness_test
 import (
 	"bytes"
 	"encoding/json"
-	"strings"
 	"testing"
 
 	"github.com/rollcall-go/rollcall/liveness"
@@ -90,24 +89,6 @@ func FuzzChangedText(f *testing.F) {
 	})
 }
 
-func FuzzProcStat(f *testing.F) {
-	for _, test := range procStats {
-		f.Add(readStat(f, test.file))
-	}
-	f.Fuzz(func(t *testing.T, line []byte) {
-		stat, err := liveness.ParseProcStat(line)
-		if err != nil {
-			if stat != (liveness.ProcStat{}) {
-				t.Fatalf("%q: %v with an error", line, stat)
-			}
-			return
-		}
-		if more, err := liveness.ParseProcStat(append(bytes.Clone(line), " 1 2 3\n"...)); len(line) >= 96 && (err != nil || more != stat) {
-			t.Fatalf("%q: fields after the last one changed %v to %v, %v", line, stat, more, err)
-		}
-	})
-}
-
 func FuzzMarker(f *testing.F) {
 	f.Add([]byte("A=1\x00ROLLCALL_MARKER=abc\x00"))
 	f.Add([]byte("ROLLCALL_MARKER=abcd\x00ROLLCALL_MARKER=abc\x00=\x00"))
@@ -123,43 +104,6 @@ func FuzzMarker(f *testing.F) {
 			bytes.Contains(environ, []byte("\x00\x00")) || bytes.Contains(environ, []byte("\x00="))
 		if odd && wellFormed && !present {
 			t.Fatalf("%q is said to be well-formed", environ)
-		}
-	})
-}
-
-func FuzzMountinfo(f *testing.F) {
-	f.Add(mountinfo, "22")
-	f.Add(mountinfo, "80")
-	f.Add(mountinfo, "23")
-	f.Add(`1 2 0:3 / /a\040\134 rw - proc proc rw,hidepid=2`, "1")
-	f.Fuzz(func(t *testing.T, text, id string) {
-		options, ok := liveness.ProcMountOptions(text, id)
-		if ok && (id == "" || !strings.Contains(text, options) || !strings.Contains(text, "proc")) {
-			t.Fatalf("%q in %q: %q", id, text, options)
-		}
-	})
-}
-
-func FuzzStatusField(f *testing.F) {
-	f.Add([]byte(status), "Tgid")
-	f.Add([]byte(status), "NSpid")
-	f.Add([]byte("mnt_id:\t21\n"), "mnt_id")
-	f.Fuzz(func(t *testing.T, text []byte, field string) {
-		value, ok := liveness.StatusField(text, field)
-		if ok && !bytes.Contains(text, []byte(field+":")) || !bytes.Contains(text, []byte(value)) {
-			t.Fatalf("%q in %q: %q", field, text, value)
-		}
-	})
-}
-
-func FuzzNamespaceLink(f *testing.F) {
-	f.Add("pid:[4026531836]")
-	f.Add("time:[4026531834]")
-	f.Add("pid:[0]")
-	f.Fuzz(func(t *testing.T, target string) {
-		inode, err := liveness.ParseNamespaceLink(target, nil)
-		if (inode == 0) != (err != nil) {
-			t.Fatalf("%q: %d, %v", target, inode, err)
 		}
 	})
 }

@@ -114,7 +114,7 @@ func (p *pidfd) anyMember() (*pidfd, error) {
 		return nil, err
 	}
 	for _, pid := range pids {
-		if stat, err := p.view.readStat(pid); err == nil && stat.group == uint64(p.pid) && !stat.exited() {
+		if stat, err := p.view.readStat(pid); err == nil && stat.Group == uint64(p.pid) && !stat.Exited() {
 			member, err := p.pinMember(pid)
 			if member != nil || err != nil {
 				return member, err
@@ -136,7 +136,7 @@ func (p *pidfd) pinMember(pid int) (*pidfd, error) {
 	}
 	// What is read of the number is of this process if it has it afterwards.
 	stat, err := p.view.readStat(pid)
-	if reaped(fd) || err == nil && (stat.group != uint64(p.pid) || stat.exited()) {
+	if reaped(fd) || err == nil && (stat.Group != uint64(p.pid) || stat.Exited()) {
 		unix.Close(fd)
 		return nil, nil
 	}

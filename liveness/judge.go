@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/rollcall-go/rollcall/bootid"
+	"github.com/rollcall-go/rollcall/internal/procfs"
 )
 
 // This file holds the rules of evidence. They are pure: each system's probe
@@ -146,13 +147,6 @@ func (n *Namespace) relate(now *Namespace, sameBoot bool) namespaceRelation {
 	}
 }
 
-// The numbers of the namespaces in which Linux boots are the same in every boot
-// (PROC_PID_INIT_INO and PROC_TIME_INIT_INO, include/linux/proc_ns.h).
-const (
-	initialPIDNamespace  = 4026531836
-	initialTimeNamespace = 4026531834
-)
-
 // sameClock reports whether start stamps that were read in n and now count from
 // one zero. The inode number of a time namespace that is gone is given to a new
 // one soon, so an equal number counts only for the first one, which is never
@@ -163,7 +157,7 @@ func (n *Namespace) sameClock(now *Namespace) bool {
 		return n.TimeUnique == now.TimeUnique
 	case n.Time != now.Time:
 		return false
-	case n.Time == 0 || n.Time == initialTimeNamespace:
+	case n.Time == 0 || n.Time == procfs.InitialTimeNamespace:
 		return true
 	default:
 		return n.PID == now.PID && n.InitStart != 0 && n.InitStart == now.InitStart

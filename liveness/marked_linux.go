@@ -63,7 +63,7 @@ func (v *procView) lookForMarker(pid int, id Identity) (MarkedProcess, error) {
 	}
 	environ, err := v.readEnviron(pid)
 	if err != nil {
-		if stat, statErr := v.readStat(pid); isGone(statErr) || statErr == nil && stat.exited() {
+		if stat, statErr := v.readStat(pid); isGone(statErr) || statErr == nil && stat.Exited() {
 			return MarkedProcess{}, ErrNoProcess
 		}
 		return MarkedProcess{}, err
@@ -76,9 +76,9 @@ func (v *procView) lookForMarker(pid int, id Identity) (MarkedProcess, error) {
 	if id, err = captureFrom(fd, id, v); err != nil {
 		return MarkedProcess{}, err
 	}
-	if id.Start != stat.start {
+	if id.Start != stat.Start {
 		return MarkedProcess{}, ErrNoProcess
 	}
 	id.Marker = marker
-	return MarkedProcess{Identity: id, Parent: int(stat.parent)}, nil
+	return MarkedProcess{Identity: id, Parent: int(stat.Parent)}, nil
 }

@@ -32,7 +32,7 @@ func (v *windowsView) findMarked(ctx context.Context) (found []MarkedProcess, un
 			unread = append(unread, fmt.Errorf("PID %d: %w", process.PID, err))
 		case id.PID != 0:
 			marked := MarkedProcess{Identity: id}
-			if slices.ContainsFunc(all, func(p ntinfo.Process) bool { return childOf(process, p) }) {
+			if slices.ContainsFunc(all, func(p ntinfo.Process) bool { return process.ChildOf(p) }) {
 				marked.Parent = int(process.Parent)
 			}
 			found = append(found, marked)

@@ -15,6 +15,7 @@ import (
 	"github.com/google/uuid"
 	"golang.org/x/sys/unix"
 
+	"github.com/rollcall-go/rollcall/internal/procfs"
 	"github.com/rollcall-go/rollcall/internal/proctest"
 	"github.com/rollcall-go/rollcall/liveness"
 )
@@ -200,7 +201,7 @@ func TestMissingMarkerIsNoProofBeforeAProgramIsExecuted(t *testing.T) {
 	c.Assert(err, qt.IsNil)
 	line, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", fork))
 	c.Assert(err, qt.IsNil)
-	stat, err := liveness.ParseProcStat(line)
+	stat, err := procfs.ParseStat(line)
 	c.Assert(err, qt.IsNil)
 	if !stat.Borrowed() {
 		proctest.Skip(t, "whether a process has executed a program is not shown here, as in gVisor")

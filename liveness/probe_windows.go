@@ -142,7 +142,7 @@ func startKey(handle windows.Handle) uint64 {
 	if err != nil && !errors.Is(err, windows.STATUS_BUFFER_OVERFLOW) {
 		return 0
 	}
-	return parseStartKey(info[:min(int(n), len(info))])
+	return ntinfo.StartKey(info[:min(int(n), len(info))])
 }
 
 // listedStart finds a process that may not be opened in the list of all.
@@ -210,7 +210,7 @@ func (v *windowsView) gone(pid int) (Verdict, bool) {
 }
 
 func (v *windowsView) wallStart(stamp uint64) (wallStart, error) {
-	start, ok := fileTime(stamp)
+	start, ok := ntinfo.FileTime(stamp)
 	if !ok {
 		return wallStart{}, fmt.Errorf("no creation time: %d", stamp)
 	}
@@ -247,7 +247,7 @@ func (v *windowsView) readEnviron(pid int) ([]byte, error) {
 	if err := readMemory(handle, uintptr(parameters.Environment), &block[0], size); err != nil {
 		return nil, err
 	}
-	environ, ok := parseEnvironment(block)
+	environ, ok := ntinfo.ParseEnvironment(block)
 	if !ok {
 		return nil, errors.New("an environment without an end")
 	}

@@ -9,6 +9,7 @@ import (
 	qt "github.com/frankban/quicktest"
 
 	"github.com/rollcall-go/rollcall/bootid"
+	"github.com/rollcall-go/rollcall/internal/procfs"
 	"github.com/rollcall-go/rollcall/internal/proctest"
 	"github.com/rollcall-go/rollcall/liveness"
 )
@@ -106,10 +107,10 @@ func TestProcessWhoseLeadingThreadExitedIsAlive(t *testing.T) {
 	for {
 		line, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", child.PID()))
 		c.Assert(err, qt.IsNil)
-		stat, err := liveness.ParseProcStat(line)
+		stat, err := procfs.ParseStat(line)
 		c.Assert(err, qt.IsNil)
-		if stat.State() == 'Z' {
-			c.Assert(stat.Threads() > 1, qt.IsTrue)
+		if stat.State == 'Z' {
+			c.Assert(stat.Threads > 1, qt.IsTrue)
 			break
 		}
 	}

@@ -94,7 +94,7 @@ func addChildren(found []member) ([]member, error) {
 	for i, m := range found {
 		ancestors[i] = m.Process
 	}
-	for _, process := range descendants(processes, ancestors) {
+	for _, process := range ntinfo.Descendants(processes, ancestors) {
 		if process.PID == uint64(os.Getpid()) {
 			return found, ErrOwnGroup
 		}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/rollcall-go/rollcall/bootid"
 	"github.com/rollcall-go/rollcall/internal/exhausted"
+	"github.com/rollcall-go/rollcall/internal/procfs"
 )
 
 // view is what a System is here.
@@ -103,7 +104,7 @@ func makeOwnView() (procView, error) {
 		if exhausted.Is(err) {
 			return procView{}, err
 		}
-		view.namespace.InitStart, view.selfStart = first.start, self.start
+		view.namespace.InitStart, view.selfStart = first.Start, self.Start
 	}
 	fd, err := openSelfPidfd()
 	if exhausted.Is(err) {
@@ -141,7 +142,7 @@ func viewOf(root string, own procView) (procView, error) {
 		return procView{}, err
 	}
 	boot, bootErr := view.bootOf(own.boot)
-	namespace, namespaceErr := parseNamespaceLink(view.dir.Readlink("1/ns/pid"))
+	namespace, namespaceErr := procfs.NamespaceLink(view.dir.Readlink("1/ns/pid"))
 	first, statErr := view.readStat(1)
 	for _, err := range []error{bootErr, namespaceErr, statErr} {
 		if exhausted.Is(err) {
@@ -153,7 +154,7 @@ func viewOf(root string, own procView) (procView, error) {
 	view.namespace.PID, view.namespaceErr = namespace, namespaceErr
 	// Stamps are shifted by the reader's.
 	view.namespace.Time, view.namespace.TimeUnique = own.namespace.Time, own.namespace.TimeUnique
-	view.namespace.InitStart = first.start
+	view.namespace.InitStart = first.Start
 	return view, nil
 }
 
@@ -207,7 +208,7 @@ func showsOwnPIDs(root string) (bool, error) {
 	if err != nil {
 		return false, nil
 	}
-	numbers, ok := statusField(status, "NSpid")
+	numbers, ok := procfs.StatusField(status, "NSpid")
 	return !ok || len(strings.Fields(numbers)) == 1, nil
 }
 
@@ -223,7 +224,7 @@ func (v *procView) mayHide() bool {
 	if err != nil {
 		return true
 	}
-	mount, ok := statusField(info, "mnt_id")
+	mount, ok := procfs.StatusField(info, "mnt_id")
 	if !ok {
 		return true
 	}
@@ -231,7 +232,7 @@ func (v *procView) mayHide() bool {
 	if err != nil {
 		return true
 	}
-	options, ok := procMountOptions(string(mounts), mount)
+	options, ok := procfs.MountOptions(string(mounts), mount)
 	return !ok || strings.Contains(options, "hidepid=") && !strings.Contains(options, "hidepid=off") && !strings.Contains(options, "hidepid=0")
 }
 
@@ -241,19 +242,19 @@ func readNamespace() (Namespace, error) {
 	const dir = "/proc/self/ns"
 	var n Namespace
 	var err error
-	if n.PID, err = parseNamespaceLink(os.Readlink(dir + "/pid")); err != nil {
+	if n.PID, err = procfs.NamespaceLink(os.Readlink(dir + "/pid")); err != nil {
 		if _, dirErr := os.Stat(dir); errors.Is(err, fs.ErrNotExist) && dirErr == nil {
 			return Namespace{}, nil
 		}
 		return Namespace{}, err
 	}
-	if n.Time, err = parseNamespaceLink(os.Readlink(dir + "/time")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if n.Time, err = procfs.NamespaceLink(os.Readlink(dir + "/time")); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return Namespace{}, err
 	}
 	if n.PIDUnique, err = namespaceID(dir + "/pid"); err != nil {
 		return Namespace{}, err
 	}
-	if n.Time != 0 && n.Time != initialTimeNamespace {
+	if n.Time != 0 && n.Time != procfs.InitialTimeNamespace {
 		if n.TimeUnique, err = namespaceID(dir + "/time"); err != nil {
 			return Namespace{}, err
 		}

@@ -1,6 +1,7 @@
-package liveness_test
+package procfs_test
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"strings"
@@ -8,10 +9,10 @@ import (
 
 	qt "github.com/frankban/quicktest"
 
-	"github.com/rollcall-go/rollcall/liveness"
+	"github.com/rollcall-go/rollcall/internal/procfs"
 )
 
-var procStats = []struct {
+var stats = []struct {
 	name     string
 	file     string
 	state    byte
@@ -39,38 +40,38 @@ var procStats = []struct {
 
 func readStat(t testing.TB, name string) []byte {
 	t.Helper()
-	line, err := os.ReadFile(filepath.Join("testdata", "linux", name+".stat"))
+	line, err := os.ReadFile(filepath.Join("testdata", name+".stat"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	return line
 }
 
-func TestProcStat(t *testing.T) {
+func TestStat(t *testing.T) {
 	t.Parallel()
 	c := qt.New(t)
-	for _, test := range procStats {
+	for _, test := range stats {
 		c.Run(test.name, func(c *qt.C) {
-			stat, err := liveness.ParseProcStat(readStat(c, test.file))
+			stat, err := procfs.ParseStat(readStat(c, test.file))
 			c.Assert(err, qt.IsNil)
-			c.Check(stat.State(), qt.Equals, test.state)
-			c.Check(stat.Threads(), qt.Equals, test.threads)
-			c.Check(stat.Start(), qt.Equals, test.start)
+			c.Check(stat.State, qt.Equals, test.state)
+			c.Check(stat.Threads, qt.Equals, test.threads)
+			c.Check(stat.Start, qt.Equals, test.start)
 			c.Check(stat.Exited(), qt.Equals, test.exited)
 			c.Check(stat.Borrowed(), qt.Equals, test.borrowed)
 		})
 	}
-	files, err := filepath.Glob("testdata/linux/*.stat")
+	files, err := filepath.Glob("testdata/*.stat")
 	c.Assert(err, qt.IsNil)
-	c.Check(len(files), qt.Equals, len(procStats), qt.Commentf("each recorded file has a row"))
+	c.Check(len(files), qt.Equals, len(stats), qt.Commentf("each recorded file has a row"))
 }
 
 // A number cut short would be another number, so a line is whole up to the
 // space after field 22 or it is no line.
-func TestTruncatedProcStatIsAnError(t *testing.T) {
+func TestTruncatedStatIsAnError(t *testing.T) {
 	t.Parallel()
 	c := qt.New(t)
-	for _, test := range procStats {
+	for _, test := range stats {
 		c.Run(test.name, func(c *qt.C) {
 			line := readStat(c, test.file)
 			comm := strings.LastIndexByte(string(line), ')')
@@ -79,24 +80,24 @@ func TestTruncatedProcStatIsAnError(t *testing.T) {
 				whole += 1 + strings.IndexByte(string(line[whole:]), ' ')
 			}
 			for n := range whole {
-				stat, err := liveness.ParseProcStat(line[:n])
+				stat, err := procfs.ParseStat(line[:n])
 				c.Assert(err, qt.IsNotNil, qt.Commentf("%q", line[:n]))
-				c.Assert(stat, qt.Equals, liveness.ProcStat{})
+				c.Assert(stat, qt.Equals, procfs.Stat{})
 			}
 			for n := whole; n <= len(line); n++ {
-				stat, err := liveness.ParseProcStat(line[:n])
+				stat, err := procfs.ParseStat(line[:n])
 				c.Assert(err, qt.IsNil)
-				c.Assert(stat.Start(), qt.Equals, test.start)
+				c.Assert(stat.Start, qt.Equals, test.start)
 			}
 		})
 	}
 }
 
-func TestGarbledProcStatIsAnError(t *testing.T) {
+func TestGarbledStatIsAnError(t *testing.T) {
 	t.Parallel()
 	c := qt.New(t)
 	const good = "12 (a) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20\n"
-	_, err := liveness.ParseProcStat([]byte(good))
+	_, err := procfs.ParseStat([]byte(good))
 	c.Assert(err, qt.IsNil)
 	for _, test := range []struct {
 		name string
@@ -116,9 +117,9 @@ func TestGarbledProcStatIsAnError(t *testing.T) {
 		{"name that never ends", "12 (" + strings.Repeat("a", 4096) + good[5:]},
 	} {
 		c.Run(test.name, func(c *qt.C) {
-			stat, err := liveness.ParseProcStat([]byte(test.line))
+			stat, err := procfs.ParseStat([]byte(test.line))
 			c.Check(err, qt.ErrorMatches, "malformed stat line")
-			c.Check(stat, qt.Equals, liveness.ProcStat{})
+			c.Check(stat, qt.Equals, procfs.Stat{})
 		})
 	}
 }
@@ -127,8 +128,8 @@ func TestGarbledProcStatIsAnError(t *testing.T) {
 func TestReplacedThreadOfGVisorIsNoExitedProcess(t *testing.T) {
 	t.Parallel()
 	c := qt.New(t)
-	for _, test := range procStats {
-		stat, err := liveness.ParseProcStat(readStat(t, test.file))
+	for _, test := range stats {
+		stat, err := procfs.ParseStat(readStat(t, test.file))
 		c.Assert(err, qt.IsNil)
 		c.Check(stat.Replaced(), qt.Equals, test.file == "gvisor-replaced", qt.Commentf("%s", test.name))
 	}
@@ -161,10 +162,28 @@ func TestStatesOfAnExitedProcess(t *testing.T) {
 		{"parked", "P", "1", false, false},
 	} {
 		c.Run(test.name, func(c *qt.C) {
-			stat, err := liveness.ParseProcStat([]byte("12 (a) " + test.state + " 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 " + test.threads + " 18 19 20"))
+			stat, err := procfs.ParseStat([]byte("12 (a) " + test.state + " 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 " + test.threads + " 18 19 20"))
 			c.Assert(err, qt.IsNil)
 			c.Check(stat.Exited(), qt.Equals, test.exited)
 			c.Check(stat.Replaced(), qt.Equals, test.replaced)
 		})
 	}
+}
+
+func FuzzStat(f *testing.F) {
+	for _, test := range stats {
+		f.Add(readStat(f, test.file))
+	}
+	f.Fuzz(func(t *testing.T, line []byte) {
+		stat, err := procfs.ParseStat(line)
+		if err != nil {
+			if stat != (procfs.Stat{}) {
+				t.Fatalf("%q: %v with an error", line, stat)
+			}
+			return
+		}
+		if more, err := procfs.ParseStat(append(bytes.Clone(line), " 1 2 3\n"...)); len(line) >= 96 && (err != nil || more != stat) {
+			t.Fatalf("%q: fields after the last one changed %v to %v, %v", line, stat, more, err)
+		}
+	})
 }

@@ -1,4 +1,4 @@
-package liveness_test
+package ntinfo_test
 
 import (
 	"slices"
@@ -7,7 +7,6 @@ import (
 	qt "github.com/frankban/quicktest"
 
 	"github.com/rollcall-go/rollcall/internal/ntinfo"
-	"github.com/rollcall-go/rollcall/liveness"
 )
 
 // A parent's PID may be another's by now: only those who were created after
@@ -37,7 +36,7 @@ func TestTreeHasNoStrangers(t *testing.T) {
 	} {
 		c.Run(test.name, func(c *qt.C) {
 			var got []uint64
-			for _, process := range liveness.Descendants(slices.Values(test.all), []ntinfo.Process{root}) {
+			for _, process := range ntinfo.Descendants(slices.Values(test.all), []ntinfo.Process{root}) {
 				got = append(got, process.PID)
 			}
 			slices.Sort(got)

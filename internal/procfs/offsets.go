@@ -1,4 +1,4 @@
-package bootid
+package procfs
 
 import (
 	"bytes"
@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// parseMonotonicOffset reads the offset of the monotonic clock out of
+// MonotonicOffset returns the offset of the monotonic clock from the text of
 // /proc/PID/timens_offsets: lines of clock, seconds and nanoseconds
 // (time_namespaces(7)).
-func parseMonotonicOffset(text []byte) (time.Duration, bool) {
+func MonotonicOffset(text []byte) (time.Duration, bool) {
 	for line := range bytes.Lines(text) {
 		fields := bytes.Fields(line)
 		if len(fields) != 3 || string(fields[0]) != "monotonic" {

@@ -1,7 +1,6 @@
 package bootid
 
 import (
-	"encoding/binary"
 	"fmt"
 	"iter"
 	"strconv"
@@ -9,7 +8,7 @@ import (
 	"github.com/rollcall-go/rollcall/internal/ntinfo"
 )
 
-// This file decodes what Windows tells about its boot. It has no build tag, so
+// This file names boots of Windows. It makes no system call and has no build tag, so
 // that its tests run everywhere.
 
 // bootCounter names a boot by the counter that the loader of Windows raises at
@@ -23,11 +22,6 @@ func bootCounter(shared, telemetry uint32) (ID, bool) {
 	}
 	return ID{Boot: counterPrefix + strconv.FormatUint(uint64(shared), 10), Quality: Native}, true
 }
-
-const (
-	timeOfDaySize = 48
-	telemetrySize = 56 + 8 // up to and with BootId
-)
 
 // deriveBoot names a boot by the creation time of the System process, which has
 // PID 4 and lives as long as the boot. The clock told that time, and a step of the
@@ -44,33 +38,9 @@ func deriveBoot(processes iter.Seq[ntinfo.Process], timeOfDay func() ([]byte, er
 	if err != nil {
 		return ID{}, err
 	}
-	id, ok := parseTimeOfDay(info)
+	began, ok := ntinfo.BootTime(info)
 	if !ok {
 		return ID{}, fmt.Errorf("SYSTEM_TIMEOFDAY_INFORMATION: no boot time: %x", info)
 	}
-	return id, nil
-}
-
-// parseTimeOfDay names a boot by the time at which it began, out of a
-// SYSTEM_TIMEOFDAY_INFORMATION: BootTime less SleepTimeBias, in units of 100 ns.
-// On Windows a step of the clock moves it.
-// (https://www.geoffchappell.com/studies/windows/km/ntoskrnl/api/ex/sysinfo/timeofday.htm)
-func parseTimeOfDay(info []byte) (ID, bool) {
-	if len(info) < timeOfDaySize {
-		return ID{}, false
-	}
-	began := binary.LittleEndian.Uint64(info[0:]) - binary.LittleEndian.Uint64(info[40:])
-	if int64(began) <= 0 {
-		return ID{}, false
-	}
-	return ID{Boot: "began-" + strconv.FormatUint(began, 10), Quality: Derived}, true
-}
-
-// parseTelemetryBoot reads BootId out of a PROCESS_TELEMETRY_ID_INFORMATION
-// (https://ntdoc.m417z.com/process_telemetry_id_information).
-func parseTelemetryBoot(info []byte) (uint32, bool) {
-	if len(info) < telemetrySize || binary.LittleEndian.Uint32(info) < telemetrySize {
-		return 0, false
-	}
-	return binary.LittleEndian.Uint32(info[60:]), true
+	return ID{Boot: "began-" + strconv.FormatUint(began, 10), Quality: Derived}, nil
 }

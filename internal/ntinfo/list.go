@@ -1,6 +1,6 @@
-// Package ntinfo reads the list of processes that Windows keeps. Its decoder
-// makes no system call and has no build tag, so that its tests run on every
-// system.
+// Package ntinfo decodes what Windows tells about processes and about its boot, and
+// reads the list of processes. The decoders make no system call and have no build
+// tag, so that their tests run on every system.
 package ntinfo
 
 import (

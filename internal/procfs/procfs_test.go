@@ -1,12 +1,14 @@
-package liveness_test
+package procfs_test
 
 import (
+	"bytes"
 	"os"
+	"strings"
 	"testing"
 
 	qt "github.com/frankban/quicktest"
 
-	"github.com/rollcall-go/rollcall/liveness"
+	"github.com/rollcall-go/rollcall/internal/procfs"
 )
 
 const status = "Name:\ta: b\nUmask:\t0022\nState:\tS (sleeping)\nTgid:\t12\nNgid:\t0\nPid:\t13\nPPid:\t1\nNSpid:\t12\t1\nVmPeak:\t    5124 kB\nEmpty:\n"
@@ -34,7 +36,7 @@ func TestStatusField(t *testing.T) {
 		{"cut in the name", "Tgi", "Tgid", "", false},
 	} {
 		c.Run(test.name, func(c *qt.C) {
-			got, ok := liveness.StatusField([]byte(test.status), test.field)
+			got, ok := procfs.StatusField([]byte(test.status), test.field)
 			c.Check(ok, qt.Equals, test.ok)
 			c.Check(got, qt.Equals, test.want)
 		})
@@ -48,7 +50,7 @@ const mountinfo = `22 27 0:21 / /proc rw,relatime - proc proc rw
 85 27 0:60 /1/task /inner rw - proc proc rw
 `
 
-func TestProcMountOptions(t *testing.T) {
+func TestMountOptions(t *testing.T) {
 	t.Parallel()
 	c := qt.New(t)
 	for _, test := range []struct {
@@ -67,7 +69,7 @@ func TestProcMountOptions(t *testing.T) {
 		{"none", "", "", false},
 	} {
 		c.Run(test.name, func(c *qt.C) {
-			options, ok := liveness.ProcMountOptions(mountinfo, test.id)
+			options, ok := procfs.MountOptions(mountinfo, test.id)
 			c.Check(ok, qt.Equals, test.ok)
 			c.Check(options, qt.Equals, test.want)
 		})
@@ -81,11 +83,11 @@ func TestGarbledMountinfoHasNoMounts(t *testing.T) {
 		"", "\n", " - \n", "22 27 0:21 / /proc", "22 27 0:21 / /proc rw,relatime - proc proc", "22 27 0:21 /proc - proc proc rw",
 		"22 27 0:21 / /proc rw,relatime proc proc rw",
 	} {
-		_, ok := liveness.ProcMountOptions(text, "22")
+		_, ok := procfs.MountOptions(text, "22")
 		c.Check(ok, qt.IsFalse, qt.Commentf("%q", text))
 	}
 	for n := range len("22 27 0:21 / /proc rw,relatime - proc proc rw") {
-		if options, ok := liveness.ProcMountOptions(mountinfo[:n], "22"); ok {
+		if options, ok := procfs.MountOptions(mountinfo[:n], "22"); ok {
 			c.Check(n >= len("22 27 0:21 / /proc rw,relatime - proc proc r"), qt.IsTrue)
 			c.Check(options, qt.Equals, "r")
 		}
@@ -95,13 +97,50 @@ func TestGarbledMountinfoHasNoMounts(t *testing.T) {
 func TestNamespaceLinks(t *testing.T) {
 	t.Parallel()
 	c := qt.New(t)
-	inode, err := liveness.ParseNamespaceLink("pid:[4026531836]", nil)
+	inode, err := procfs.NamespaceLink("pid:[4026531836]", nil)
 	c.Check(err, qt.IsNil)
 	c.Check(inode, qt.Equals, uint64(4026531836))
 	for _, target := range []string{"", "pid:", "pid:[", "pid:[]", "pid:[0]", "pid:[-1]", "[1]", "pid:[18446744073709551616]", "/proc/1"} {
-		_, err := liveness.ParseNamespaceLink(target, nil)
+		_, err := procfs.NamespaceLink(target, nil)
 		c.Check(err, qt.ErrorMatches, "no namespace: .*", qt.Commentf("%q", target))
 	}
-	_, err = liveness.ParseNamespaceLink("pid:[1]", os.ErrPermission)
+	_, err = procfs.NamespaceLink("pid:[1]", os.ErrPermission)
 	c.Check(err, qt.Equals, os.ErrPermission)
+}
+
+func FuzzMountOptions(f *testing.F) {
+	f.Add(mountinfo, "22")
+	f.Add(mountinfo, "80")
+	f.Add(mountinfo, "23")
+	f.Add(`1 2 0:3 / /a\040\134 rw - proc proc rw,hidepid=2`, "1")
+	f.Fuzz(func(t *testing.T, text, id string) {
+		options, ok := procfs.MountOptions(text, id)
+		if ok && (id == "" || !strings.Contains(text, options) || !strings.Contains(text, "proc")) {
+			t.Fatalf("%q in %q: %q", id, text, options)
+		}
+	})
+}
+
+func FuzzStatusField(f *testing.F) {
+	f.Add([]byte(status), "Tgid")
+	f.Add([]byte(status), "NSpid")
+	f.Add([]byte("mnt_id:\t21\n"), "mnt_id")
+	f.Fuzz(func(t *testing.T, text []byte, field string) {
+		value, ok := procfs.StatusField(text, field)
+		if ok && !bytes.Contains(text, []byte(field+":")) || !bytes.Contains(text, []byte(value)) {
+			t.Fatalf("%q in %q: %q", field, text, value)
+		}
+	})
+}
+
+func FuzzNamespaceLink(f *testing.F) {
+	f.Add("pid:[4026531836]")
+	f.Add("time:[4026531834]")
+	f.Add("pid:[0]")
+	f.Fuzz(func(t *testing.T, target string) {
+		inode, err := procfs.NamespaceLink(target, nil)
+		if (inode == 0) != (err != nil) {
+			t.Fatalf("%q: %d, %v", target, inode, err)
+		}
+	})
 }
