@@ -22,8 +22,8 @@ func Derive(system kinfo.System, process kinfo.Process, thread uint32, before, a
 	return initStart{process, thread, before, after}.derive(system)
 }
 
-// Sysctls answers for the kernel of macOS or a BSD.
-type Sysctls struct {
+// Kernel plays the kernel of macOS or a BSD.
+type Kernel struct {
 	Texts map[string]string
 	Raws  map[string][]byte
 	Err   error // of every name, instead of ErrMissing
@@ -34,35 +34,35 @@ type Sysctls struct {
 	BootTimes []int64
 }
 
-func (k *Sysctls) missing() error {
+func (k *Kernel) missing() error {
 	if k.Err != nil {
 		return k.Err
 	}
 	return errMissing
 }
 
-func (k *Sysctls) text(name string) (string, error) {
+func (k *Kernel) text(name string) (string, error) {
 	if text, ok := k.Texts[name]; ok {
 		return text, nil
 	}
 	return "", k.missing()
 }
 
-func (k *Sysctls) raw(name string) ([]byte, error) {
+func (k *Kernel) raw(name string) ([]byte, error) {
 	if raw, ok := k.Raws[name]; ok {
 		return raw, nil
 	}
 	return nil, k.missing()
 }
 
-func (k *Sysctls) init() (initStart, error) {
+func (k *Kernel) init() (initStart, error) {
 	start := initStart{k.Init, k.Thread, k.BootTimes[0], k.BootTimes[1]}
 	k.BootTimes = k.BootTimes[2:]
 	return start, nil
 }
 
-func (k *Sysctls) platformUUID() (uuid.UUID, error) { return k.UUID, k.Err }
+func (k *Kernel) platformUUID() (uuid.UUID, error) { return k.UUID, k.Err }
 
 // Boot and Machine ask the kernel.
-func (k *Sysctls) Boot(system kinfo.System) (ID, error)        { return sysctlBoot(system, k) }
-func (k *Sysctls) Machine(system kinfo.System) (string, error) { return sysctlMachine(system, k) }
+func (k *Kernel) Boot(system kinfo.System) (ID, error)        { return sysctlBoot(system, k) }
+func (k *Kernel) Machine(system kinfo.System) (string, error) { return sysctlMachine(system, k) }

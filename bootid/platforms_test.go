@@ -28,7 +28,7 @@ func TestBootOfPlayedKernelsIsAsTheTableOfPlatformsSays(t *testing.T) {
 	rows := proctest.Platforms(t, "..")
 	for _, goos := range []string{"darwin", "freebsd", "openbsd", "netbsd", "dragonfly"} {
 		row := rows[proctest.Platform(goos)]
-		poor := bootid.Sysctls{Init: kinfo.Process{PID: 1, Start: 103e6}, Thread: 412345, BootTimes: []int64{100e6, 100e6}}
+		poor := bootid.Kernel{Init: kinfo.Process{PID: 1, Start: 103e6}, Thread: 412345, BootTimes: []int64{100e6, 100e6}}
 		if goos == "darwin" { // each has it
 			poor.Texts = map[string]string{"kern.bootsessionuuid": boot1}
 		}
@@ -37,7 +37,7 @@ func TestBootOfPlayedKernelsIsAsTheTableOfPlatformsSays(t *testing.T) {
 		rich.Texts = map[string]string{"kern.bootsessionuuid": boot1}
 		rich.Raws = map[string][]byte{"kern.boot_id": id[:]}
 		seen := ""
-		for _, kernel := range []bootid.Sysctls{rich, poor} {
+		for _, kernel := range []bootid.Kernel{rich, poor} {
 			id, err := kernel.Boot(system(goos))
 			c.Assert(err, qt.IsNil)
 			proctest.OneOf(t, goos+" "+bootColumn, row[bootColumn], id.Quality.String())

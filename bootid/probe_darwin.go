@@ -12,7 +12,7 @@ import (
 // awakeClock stops while the machine sleeps (clock_gettime(3)).
 const awakeClock = unix.CLOCK_UPTIME_RAW
 
-func (kernel) platformUUID() (uuid.UUID, error) {
+func (runningKernel) platformUUID() (uuid.UUID, error) {
 	var id uuid.UUID
 	wait := unix.Timespec{Sec: 1}                                                                                      // for the drivers, at boot; zero is for ever
 	_, _, errno := unix.Syscall(unix.SYS_GETHOSTUUID, uintptr(unsafe.Pointer(&id)), uintptr(unsafe.Pointer(&wait)), 0) //nolint:staticcheck // libSystem's wrapper needs cgo

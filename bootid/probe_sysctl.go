@@ -19,7 +19,7 @@ func current() (ID, error) {
 	if !ok {
 		return ID{}, fmt.Errorf("boot ID on %s/%s: %w", runtime.GOOS, runtime.GOARCH, errors.ErrUnsupported)
 	}
-	kernel := kernel{system}
+	kernel := runningKernel{system}
 	machine, err := machine.get(func() (string, error) { return sysctlMachine(system, kernel) })
 	if err != nil {
 		return ID{}, err
@@ -29,15 +29,15 @@ func current() (ID, error) {
 	return id, err
 }
 
-// kernel is the running one.
-type kernel struct{ kinfo.System }
+// runningKernel is the kernel that this process runs on.
+type runningKernel struct{ kinfo.System }
 
-func (kernel) text(name string) (string, error) {
+func (runningKernel) text(name string) (string, error) {
 	text, err := unix.Sysctl(name)
 	return text, missing(err)
 }
 
-func (kernel) raw(name string) ([]byte, error) {
+func (runningKernel) raw(name string) ([]byte, error) {
 	raw, err := unix.SysctlRaw(name)
 	return raw, missing(err)
 }
@@ -50,7 +50,7 @@ func missing(err error) error {
 	return err
 }
 
-func (k kernel) init() (start initStart, err error) {
+func (k runningKernel) init() (start initStart, err error) {
 	if start.before, err = k.BootTime(); err != nil {
 		return initStart{}, err
 	}

@@ -13,8 +13,8 @@ import (
 // This file asks macOS and the BSDs about their boot. It makes no system call
 // and has no build tag, so that its tests run everywhere.
 
-// sysctls is what is asked of the kernel.
-type sysctls interface {
+// kernel is what is asked of the kernel.
+type kernel interface {
 	// text and raw return the value of a sysctl(3); the error matches
 	// errMissing if the system has none of the name, or no value yet.
 	text(name string) (string, error)
@@ -29,7 +29,7 @@ type sysctls interface {
 var errMissing = errors.New("no such value")
 
 // sysctlBoot names the boot.
-func sysctlBoot(system kinfo.System, kernel sysctls) (ID, error) {
+func sysctlBoot(system kinfo.System, kernel kernel) (ID, error) {
 	switch system.Name {
 	case "darwin":
 		const name = "kern.bootsessionuuid"
@@ -69,7 +69,7 @@ func sysctlBoot(system kinfo.System, kernel sysctls) (ID, error) {
 // machines and another one after an update. The UUID that NetBSD reads from the
 // firmware is for root only, and an ID that depends on who asks is none either.
 // DragonFly has no UUID.
-func sysctlMachine(system kinfo.System, kernel sysctls) (string, error) {
+func sysctlMachine(system kinfo.System, kernel kernel) (string, error) {
 	var name string
 	switch system.Name {
 	case "darwin":

@@ -121,7 +121,7 @@ func system(goos string) kinfo.System {
 func TestFreeBSDWithoutABootIDDerivesIt(t *testing.T) {
 	t.Parallel()
 	c := qt.New(t)
-	kernel := &bootid.Sysctls{Init: kinfo.Process{PID: 1, Start: 103}, BootTimes: []int64{99, 100, 100, 100}}
+	kernel := &bootid.Kernel{Init: kinfo.Process{PID: 1, Start: 103}, BootTimes: []int64{99, 100, 100, 100}}
 	id, err := kernel.Boot(system("freebsd"))
 	c.Assert(err, qt.IsNil, qt.Commentf("the clock was stepped at the first look only"))
 	c.Check(id, qt.Equals, bootid.ID{Boot: "init-3", Quality: bootid.Derived})
@@ -131,7 +131,7 @@ func TestFreeBSDWithoutABootIDDerivesIt(t *testing.T) {
 	c.Assert(err, qt.IsNil)
 	c.Check(id.Quality, qt.Equals, bootid.Native)
 
-	kernel = &bootid.Sysctls{Err: errDenied}
+	kernel = &bootid.Kernel{Err: errDenied}
 	_, err = kernel.Boot(system("freebsd"))
 	c.Check(err, qt.ErrorIs, errDenied, qt.Commentf("what may not be read is not derived"))
 }
@@ -141,7 +141,7 @@ var errDenied = errors.New("denied")
 func TestClockThatIsSteppedAllTheTimeDerivesNothing(t *testing.T) {
 	t.Parallel()
 	c := qt.New(t)
-	kernel := &bootid.Sysctls{Init: kinfo.Process{PID: 1, Start: 103}, BootTimes: []int64{1, 2, 3, 4, 5, 6}}
+	kernel := &bootid.Kernel{Init: kinfo.Process{PID: 1, Start: 103}, BootTimes: []int64{1, 2, 3, 4, 5, 6}}
 	id, err := kernel.Boot(system("freebsd"))
 	c.Check(err, qt.ErrorMatches, "the clock was stepped meanwhile")
 	c.Check(id, qt.Equals, bootid.ID{})
@@ -150,7 +150,7 @@ func TestClockThatIsSteppedAllTheTimeDerivesNothing(t *testing.T) {
 func TestMacOSWithoutABootSessionIsAnError(t *testing.T) {
 	t.Parallel()
 	c := qt.New(t)
-	for _, kernel := range []*bootid.Sysctls{{}, {Err: errDenied}, {Texts: map[string]string{"kern.bootsessionuuid": ""}}} {
+	for _, kernel := range []*bootid.Kernel{{}, {Err: errDenied}, {Texts: map[string]string{"kern.bootsessionuuid": ""}}} {
 		id, err := kernel.Boot(system("darwin"))
 		c.Check(err, qt.ErrorMatches, ".*kern.bootsessionuuid: .*")
 		c.Check(id, qt.Equals, bootid.ID{})
@@ -161,7 +161,7 @@ func TestMachineOfEachSystem(t *testing.T) {
 	t.Parallel()
 	c := qt.New(t)
 	id := uuid.MustParse(boot1)
-	whole := &bootid.Sysctls{UUID: id, Texts: map[string]string{"kern.hostuuid": boot1, "hw.uuid": boot1, "kern.uuid": boot2}}
+	whole := &bootid.Kernel{UUID: id, Texts: map[string]string{"kern.hostuuid": boot1, "hw.uuid": boot1, "kern.uuid": boot2}}
 	for goos, want := range map[string]string{
 		"darwin": bootid.HashMachine(id), "freebsd": bootid.HashMachine(id), "openbsd": bootid.HashMachine(id), "netbsd": "", "dragonfly": "",
 	} {
@@ -169,11 +169,11 @@ func TestMachineOfEachSystem(t *testing.T) {
 		c.Check(err, qt.IsNil)
 		c.Check(machine, qt.Equals, want, qt.Commentf("%s", goos))
 
-		machine, err = (&bootid.Sysctls{}).Machine(system(goos))
+		machine, err = (&bootid.Kernel{}).Machine(system(goos))
 		c.Check(err, qt.IsNil, qt.Commentf("%s: a missing one is no error", goos))
 		c.Check(machine, qt.Equals, "")
 
-		machine, err = (&bootid.Sysctls{Err: errDenied}).Machine(system(goos))
+		machine, err = (&bootid.Kernel{Err: errDenied}).Machine(system(goos))
 		c.Check(machine, qt.Equals, "")
 		if want != "" { // an unread one must not look like a missing one
 			c.Check(err, qt.ErrorIs, errDenied, qt.Commentf("%s", goos))

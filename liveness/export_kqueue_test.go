@@ -5,9 +5,9 @@ import (
 	"sync"
 )
 
-// FakeKernel plays the kernel of macOS and the BSDs for kqueue.go. A process has
+// FakeKqueue plays a kqueue and its kernel. A process has
 // a PID and a start stamp; its zombie keeps the PID.
-type FakeKernel struct {
+type FakeKqueue struct {
 	mu        sync.Mutex
 	wake      chan struct{}
 	processes map[int]*FakeProcess
@@ -34,13 +34,13 @@ type FakeProcess struct {
 	Signals    []os.Signal
 }
 
-// NewFakeKernel returns a kernel without processes.
-func NewFakeKernel() *FakeKernel {
-	return &FakeKernel{wake: make(chan struct{}, 1), processes: map[int]*FakeProcess{}, notes: map[int]*FakeProcess{}, own: 1}
+// NewFakeKqueue returns a kernel without processes.
+func NewFakeKqueue() *FakeKqueue {
+	return &FakeKqueue{wake: make(chan struct{}, 1), processes: map[int]*FakeProcess{}, notes: map[int]*FakeProcess{}, own: 1}
 }
 
 // Start gives a PID to a new process.
-func (k *FakeKernel) Start(pid, group int, start uint64) (*FakeProcess, Identity) {
+func (k *FakeKqueue) Start(pid, group int, start uint64) (*FakeProcess, Identity) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	p := &FakeProcess{PID: pid, Group: group, start: start}
@@ -49,7 +49,7 @@ func (k *FakeKernel) Start(pid, group int, start uint64) (*FakeProcess, Identity
 }
 
 // Exit makes a zombie of a process, and tells of it.
-func (k *FakeKernel) Exit(pid int) {
+func (k *FakeKqueue) Exit(pid int) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	p := k.processes[pid]
@@ -61,24 +61,24 @@ func (k *FakeKernel) Exit(pid int) {
 }
 
 // Reap takes the PID away.
-func (k *FakeKernel) Reap(pid int) {
+func (k *FakeKqueue) Reap(pid int) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	delete(k.processes, pid)
 }
 
 // Open is how many kqueues are open, Registered how many registrations there are.
-func (k *FakeKernel) Open() int       { k.mu.Lock(); defer k.mu.Unlock(); return k.open }
-func (k *FakeKernel) Registered() int { k.mu.Lock(); defer k.mu.Unlock(); return len(k.notes) }
+func (k *FakeKqueue) Open() int       { k.mu.Lock(); defer k.mu.Unlock(); return k.open }
+func (k *FakeKqueue) Registered() int { k.mu.Lock(); defer k.mu.Unlock(); return len(k.notes) }
 
 // Checks is how often a process was judged.
-func (k *FakeKernel) Checks() int { k.mu.Lock(); defer k.mu.Unlock(); return k.checks }
+func (k *FakeKqueue) Checks() int { k.mu.Lock(); defer k.mu.Unlock(); return k.checks }
 
 // Pin opens a process as the Open of a system with a kqueue does.
-func (k *FakeKernel) Pin(id Identity) (*Process, error) { return openProcess(fakeView{k: k}, id) }
+func (k *FakeKqueue) Pin(id Identity) (*Process, error) { return openProcess(fakeView{k: k}, id) }
 
 // Watch makes a Watch of it.
-func (k *FakeKernel) Watch() *Watch {
+func (k *FakeKqueue) Watch() *Watch {
 	k.mu.Lock()
 	k.open++
 	k.mu.Unlock()
@@ -87,7 +87,7 @@ func (k *FakeKernel) Watch() *Watch {
 
 type fakeView struct {
 	processes // of which pin alone is called
-	k         *FakeKernel
+	k         *FakeKqueue
 }
 
 func (v fakeView) pin(id *Identity) (Hold, error) {
@@ -97,7 +97,7 @@ func (v fakeView) pin(id *Identity) (Hold, error) {
 	return newKqueuePin(v.k, v.k.check, id)
 }
 
-func (k *FakeKernel) once(f *func()) {
+func (k *FakeKqueue) once(f *func()) {
 	k.mu.Lock()
 	run := *f
 	*f = nil
@@ -107,7 +107,7 @@ func (k *FakeKernel) once(f *func()) {
 	}
 }
 
-func (k *FakeKernel) check(id *Identity) Verdict {
+func (k *FakeKqueue) check(id *Identity) Verdict {
 	k.once(&k.BeforeCheck)
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -125,7 +125,7 @@ func (k *FakeKernel) check(id *Identity) Verdict {
 	}
 }
 
-func (k *FakeKernel) register(pid int) error {
+func (k *FakeKqueue) register(pid int) error {
 	k.once(&k.BeforeRegister)
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -140,20 +140,20 @@ func (k *FakeKernel) register(pid int) error {
 	}
 }
 
-func (k *FakeKernel) unregister(pid int) {
+func (k *FakeKqueue) unregister(pid int) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	delete(k.notes, pid)
 }
 
-func (k *FakeKernel) signal() {
+func (k *FakeKqueue) signal() {
 	select {
 	case k.wake <- struct{}{}:
 	default:
 	}
 }
 
-func (k *FakeKernel) ended(wait bool) ([]int, error) {
+func (k *FakeKqueue) ended(wait bool) ([]int, error) {
 	if wait {
 		<-k.wake
 	}
@@ -170,10 +170,10 @@ func (k *FakeKernel) ended(wait bool) ([]int, error) {
 	return told, nil
 }
 
-func (k *FakeKernel) interrupt() { k.mu.Lock(); defer k.mu.Unlock(); k.signal() }
-func (k *FakeKernel) reset()     {}
+func (k *FakeKqueue) interrupt() { k.mu.Lock(); defer k.mu.Unlock(); k.signal() }
+func (k *FakeKqueue) reset()     {}
 
-func (k *FakeKernel) kill(pid int, sig os.Signal) error {
+func (k *FakeKqueue) kill(pid int, sig os.Signal) error {
 	k.once(&k.BeforeKill)
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -190,7 +190,7 @@ func (k *FakeKernel) kill(pid int, sig os.Signal) error {
 	return nil
 }
 
-func (k *FakeKernel) exists(pid int) error {
+func (k *FakeKqueue) exists(pid int) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for _, p := range k.processes {
@@ -201,7 +201,7 @@ func (k *FakeKernel) exists(pid int) error {
 	return ErrNoProcess
 }
 
-func (k *FakeKernel) group(pid int) (int, error) {
+func (k *FakeKqueue) group(pid int) (int, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if pid == 0 {
@@ -213,4 +213,4 @@ func (k *FakeKernel) group(pid int) (int, error) {
 	return 0, ErrNoProcess
 }
 
-func (k *FakeKernel) close() error { k.mu.Lock(); defer k.mu.Unlock(); k.open--; return nil }
+func (k *FakeKqueue) close() error { k.mu.Lock(); defer k.mu.Unlock(); k.open--; return nil }

@@ -110,7 +110,7 @@ func (s *scope) JudgeEach(id *Identity, h *Holder) Verdict {
 	return s.judgeHolder(id, sameBoot, holder{start: h.StartStamp, unique: h.Unique, exited: h.Zombie, borrowed: h.Borrowed}, h)
 }
 
-// Kernel answers what a Sysctl asks of the kernel.
+// Kernel plays the kernel of macOS or a BSD.
 type Kernel struct {
 	BootID   func() (bootid.ID, error)
 	Record   func(pid int) ([]byte, error)
@@ -119,7 +119,7 @@ type Kernel struct {
 	Hides    func() (jailed bool, rule string, err error)
 	Environ  func(pid int) ([]byte, error)
 	Records  func() ([][]byte, error)
-	Kqueue   *FakeKernel
+	Kqueue   *FakeKqueue
 }
 
 func (k *Kernel) boot() (bootid.ID, error)       { return k.BootID() }
@@ -128,7 +128,7 @@ func (k *Kernel) bootTime() (int64, error)       { return k.BootTime() }
 func (k *Kernel) find(pid int) error             { return k.Find(pid) }
 func (k *Kernel) hides() (bool, string, error)   { return k.Hides() }
 func (k *Kernel) records() ([][]byte, error)     { return k.Records() }
-func (k *Kernel) kqueue() (kernel, error)        { return k.Kqueue, nil }
+func (k *Kernel) kqueue() (kqueue, error)        { return k.Kqueue, nil }
 func (k *Kernel) environ(pid int) ([]byte, error) {
 	return k.Environ(pid)
 }

@@ -14,8 +14,7 @@ import (
 // This file acts on processes of macOS and the BSDs by what a kqueue tells of
 // them. It has no build tag, so that its tests run everywhere, on a kernel that
 // they play. A Liveness of these systems gives its view the methods of processes
-// by newKqueuePin and newKqueueMultiplexer, with openKernel for the kernel and its
-// own check.
+// by newKqueuePin and newKqueueMultiplexer, with a kqueue and its own check.
 //
 // A registration for NOTE_EXIT belongs to the process that has the PID when it is
 // made, and tells of its end before anybody can wait for it and so before its PID
@@ -25,9 +24,9 @@ import (
 // kill(2) the process can end, be waited for and lose its number to another. This
 // window of some microseconds remains.
 
-// kernel is a kqueue and what else the system is asked for. Its errors match
+// kqueue is a kqueue(2), and the calls that signal what it tells of. Its errors match
 // ErrNoProcess for ESRCH.
-type kernel interface {
+type kqueue interface {
 	// register asks for the end of the process that has the PID to be told once.
 	// If a registration for the PID exists, told or not, it stays as it is.
 	register(pid int) error
@@ -47,9 +46,9 @@ type kernel interface {
 	close() error
 }
 
-// kqueue is a multiplexer.
-type kqueue struct {
-	kernel kernel
+// kqueueMultiplexer is a multiplexer of one kqueue.
+type kqueueMultiplexer struct {
+	kqueue kqueue
 	check  func(*Identity) Verdict
 
 	mu sync.Mutex
@@ -58,15 +57,15 @@ type kqueue struct {
 	registered map[int][]*registered
 }
 
-func newKqueueMultiplexer(k kernel, check func(*Identity) Verdict) *kqueue {
-	return &kqueue{kernel: k, check: check, registered: map[int][]*registered{}}
+func newKqueueMultiplexer(k kqueue, check func(*Identity) Verdict) *kqueueMultiplexer {
+	return &kqueueMultiplexer{kqueue: k, check: check, registered: map[int][]*registered{}}
 }
 
 // registered is a process registered with a kqueue.
 type registered struct {
-	kqueue *kqueue
-	id     Identity
-	key    uint64
+	multiplexer *kqueueMultiplexer
+	id          Identity
+	key         uint64
 	// doubts is how often the process is still to be looked at, because an end
 	// was told that is not to be seen yet.
 	doubts int
@@ -77,8 +76,8 @@ const mostDoubts = 50
 
 var errStillThere = errors.New("its end was told, and it is still there")
 
-func (q *kqueue) add(id *Identity, key uint64) (watchedPin, error) {
-	r := &registered{kqueue: q, id: *id, key: key}
+func (q *kqueueMultiplexer) add(id *Identity, key uint64) (watchedPin, error) {
+	r := &registered{multiplexer: q, id: *id, key: key}
 	q.mu.Lock()
 	q.registered[id.PID] = append(q.registered[id.PID], r)
 	q.mu.Unlock()
@@ -100,8 +99,8 @@ func (q *kqueue) add(id *Identity, key uint64) (watchedPin, error) {
 // An end is told a moment before the process is seen to be a zombie. As it could
 // be another's end that was told, the process is looked at again for a while.
 func (r *registered) judge() (Verdict, error) {
-	err := r.kqueue.kernel.register(r.id.PID)
-	verdict := r.kqueue.check(&r.id)
+	err := r.multiplexer.kqueue.register(r.id.PID)
+	verdict := r.multiplexer.check(&r.id)
 	switch {
 	case verdict.State == Dead:
 		return verdict, nil
@@ -118,7 +117,7 @@ func (r *registered) judge() (Verdict, error) {
 }
 
 func (r *registered) close() {
-	q := r.kqueue
+	q := r.multiplexer
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	pid := r.id.PID
@@ -128,14 +127,14 @@ func (r *registered) close() {
 		return
 	}
 	delete(q.registered, pid)
-	q.kernel.unregister(pid)
+	q.kqueue.unregister(pid)
 }
 
-func (q *kqueue) wait() ([]uint64, error) { return q.collect(true) }
+func (q *kqueueMultiplexer) wait() ([]uint64, error) { return q.collect(true) }
 
 // collect returns the keys of those whose end may have been told.
-func (q *kqueue) collect(wait bool) ([]uint64, error) {
-	pids, err := q.kernel.ended(wait)
+func (q *kqueueMultiplexer) collect(wait bool) ([]uint64, error) {
+	pids, err := q.kqueue.ended(wait)
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	var keys []uint64
@@ -148,30 +147,30 @@ func (q *kqueue) collect(wait bool) ([]uint64, error) {
 	return keys, err
 }
 
-func (q *kqueue) interrupt()   { q.kernel.interrupt() }
-func (q *kqueue) reset()       { q.kernel.reset() }
-func (q *kqueue) close() error { return q.kernel.close() }
+func (q *kqueueMultiplexer) interrupt()   { q.kqueue.interrupt() }
+func (q *kqueueMultiplexer) reset()       { q.kqueue.reset() }
+func (q *kqueueMultiplexer) close() error { return q.kqueue.close() }
 
 // kqueuePin holds one process by a kqueue of its own: an end that it tells of is
 // that of the process that was judged when it was registered.
 type kqueuePin struct {
-	id         Identity
-	kqueue     *kqueue
-	registered watchedPin
+	id          Identity
+	multiplexer *kqueueMultiplexer
+	registered  watchedPin
 	// turn is held by the one who asks the kqueue.
 	turn   chan struct{}
 	over   bool // for who has the turn
 	closed atomic.Bool
 }
 
-func newKqueuePin(k kernel, check func(*Identity) Verdict, id *Identity) (Hold, error) {
+func newKqueuePin(k kqueue, check func(*Identity) Verdict, id *Identity) (Hold, error) {
 	q := newKqueueMultiplexer(k, check)
 	r, err := q.add(id, 1)
 	if err != nil {
 		_ = q.close()
 		return nil, err
 	}
-	return &kqueuePin{id: *id, kqueue: q, registered: r, turn: make(chan struct{}, 1)}, nil
+	return &kqueuePin{id: *id, multiplexer: q, registered: r, turn: make(chan struct{}, 1)}, nil
 }
 
 func (p *kqueuePin) Wait(ctx context.Context) error {
@@ -184,16 +183,16 @@ func (p *kqueuePin) Wait(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	defer interruptOnDone(ctx, p.kqueue.interrupt)()
+	defer interruptOnDone(ctx, p.multiplexer.interrupt)()
 	for !p.over {
-		p.kqueue.reset() // what happens from here on interrupts the wait below
+		p.multiplexer.reset() // what happens from here on interrupts the wait below
 		switch {
 		case p.closed.Load():
 			return os.ErrClosed
 		case ctx.Err() != nil:
 			return ctx.Err()
 		}
-		keys, err := p.kqueue.wait()
+		keys, err := p.multiplexer.wait()
 		if err != nil {
 			return err
 		}
@@ -217,7 +216,7 @@ func (p *kqueuePin) ended() (bool, error) {
 	case p.over:
 		return true, nil
 	}
-	keys, err := p.kqueue.collect(false)
+	keys, err := p.multiplexer.collect(false)
 	p.over = len(keys) > 0
 	return p.over, err
 }
@@ -227,7 +226,7 @@ func (p *kqueuePin) verify() error {
 	if p.closed.Load() {
 		return os.ErrClosed
 	}
-	if verdict := p.kqueue.check(&p.id); verdict.State != Alive {
+	if verdict := p.multiplexer.check(&p.id); verdict.State != Alive {
 		return &VerdictError{verdict}
 	}
 	over, err := p.ended()
@@ -241,14 +240,14 @@ func (p *kqueuePin) Signal(sig os.Signal) error {
 	if err := p.verify(); err != nil {
 		return err
 	}
-	return p.kqueue.kernel.kill(p.id.PID, sig)
+	return p.multiplexer.kqueue.kill(p.id.PID, sig)
 }
 
 // signalGroup signals the group by its number, which is the leader's while it
 // lives.
 func (p *kqueuePin) SignalGroup(sig os.Signal) error {
-	own, ownErr := p.kqueue.kernel.group(0)
-	group, groupErr := p.kqueue.kernel.group(p.id.PID)
+	own, ownErr := p.multiplexer.kqueue.group(0)
+	group, groupErr := p.multiplexer.kqueue.group(p.id.PID)
 	err := p.verify()
 	switch {
 	case errors.Is(err, os.ErrClosed):
@@ -266,7 +265,7 @@ func (p *kqueuePin) SignalGroup(sig os.Signal) error {
 	case group != p.id.PID:
 		return ErrNotLeader
 	default:
-		return p.kqueue.kernel.kill(-p.id.PID, sig)
+		return p.multiplexer.kqueue.kill(-p.id.PID, sig)
 	}
 }
 
@@ -274,7 +273,7 @@ var errLostGroup = fmt.Errorf("its leader is gone: whose group has the number is
 
 // lostGroup is the error for a group whose number may be another's now.
 func (p *kqueuePin) lostGroup() error {
-	if err := p.kqueue.kernel.exists(-p.id.PID); errors.Is(err, ErrNoProcess) {
+	if err := p.multiplexer.kqueue.exists(-p.id.PID); errors.Is(err, ErrNoProcess) {
 		return err
 	}
 	return errLostGroup
@@ -300,9 +299,9 @@ func (p *kqueuePin) Close() error {
 	if p.closed.Swap(true) {
 		return os.ErrClosed
 	}
-	p.kqueue.interrupt()
+	p.multiplexer.interrupt()
 	p.turn <- struct{}{} // nobody waits any more
 	defer func() { <-p.turn }()
 	p.registered.close()
-	return p.kqueue.close()
+	return p.multiplexer.close()
 }

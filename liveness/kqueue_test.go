@@ -13,7 +13,7 @@ import (
 	"github.com/rollcall-go/rollcall/liveness"
 )
 
-func pinned(c *qt.C, k *liveness.FakeKernel, id liveness.Identity) *liveness.Process {
+func pinned(c *qt.C, k *liveness.FakeKqueue, id liveness.Identity) *liveness.Process {
 	c.Helper()
 	process, err := k.Pin(id)
 	c.Assert(err, qt.IsNil)
@@ -23,7 +23,7 @@ func pinned(c *qt.C, k *liveness.FakeKernel, id liveness.Identity) *liveness.Pro
 func TestKqueueSignalsTheProcess(t *testing.T) {
 	t.Parallel()
 	c := qt.New(t)
-	k := liveness.NewFakeKernel()
+	k := liveness.NewFakeKqueue()
 	target, id := k.Start(10, 10, 1)
 	process := pinned(c, k, id)
 	c.Check(process.Signal(os.Interrupt), qt.IsNil)
@@ -40,7 +40,7 @@ func TestKqueueSignalsTheProcess(t *testing.T) {
 func TestKqueueRefusesWhoIsNotAlive(t *testing.T) {
 	t.Parallel()
 	c := qt.New(t)
-	k := liveness.NewFakeKernel()
+	k := liveness.NewFakeKqueue()
 	stranger, id := k.Start(10, 10, 2)
 	old := id
 	old.Start = 1
@@ -65,7 +65,7 @@ func TestKqueueRefusesWhoIsNotAlive(t *testing.T) {
 func TestKqueueNoticesAnEndThatTheStampHides(t *testing.T) {
 	t.Parallel()
 	c := qt.New(t)
-	k := liveness.NewFakeKernel()
+	k := liveness.NewFakeKqueue()
 	_, id := k.Start(10, 10, 1)
 	process := pinned(c, k, id)
 	k.Exit(10)
@@ -79,7 +79,7 @@ func TestKqueueNoticesAnEndThatTheStampHides(t *testing.T) {
 func TestKqueueVerifiesBeforeEachSignal(t *testing.T) {
 	t.Parallel()
 	c := qt.New(t)
-	k := liveness.NewFakeKernel()
+	k := liveness.NewFakeKqueue()
 	_, id := k.Start(10, 10, 1)
 	process := pinned(c, k, id)
 	var stranger *liveness.FakeProcess
@@ -101,9 +101,9 @@ func TestKqueueVerifiesBeforeEachSignal(t *testing.T) {
 func TestKqueueRegistersBeforeItJudges(t *testing.T) {
 	t.Parallel()
 	c := qt.New(t)
-	for _, open := range []func(*liveness.FakeKernel, liveness.Identity) error{
-		func(k *liveness.FakeKernel, id liveness.Identity) error { _, err := k.Pin(id); return err },
-		func(k *liveness.FakeKernel, id liveness.Identity) error {
+	for _, open := range []func(*liveness.FakeKqueue, liveness.Identity) error{
+		func(k *liveness.FakeKqueue, id liveness.Identity) error { _, err := k.Pin(id); return err },
+		func(k *liveness.FakeKqueue, id liveness.Identity) error {
 			watch := k.Watch()
 			if err := watch.Add(id); err != nil {
 				return err
@@ -112,7 +112,7 @@ func TestKqueueRegistersBeforeItJudges(t *testing.T) {
 			return errors.Join(err, &liveness.VerdictError{Verdict: verdict})
 		},
 	} {
-		k := liveness.NewFakeKernel()
+		k := liveness.NewFakeKqueue()
 		_, id := k.Start(10, 10, 1)
 		k.BeforeRegister = func() {
 			k.Exit(10)
@@ -128,7 +128,7 @@ func TestKqueueRegistersBeforeItJudges(t *testing.T) {
 func TestKqueueWindowThatRemains(t *testing.T) {
 	t.Parallel()
 	c := qt.New(t)
-	k := liveness.NewFakeKernel()
+	k := liveness.NewFakeKqueue()
 	_, id := k.Start(10, 10, 1)
 	process := pinned(c, k, id)
 	var stranger *liveness.FakeProcess
@@ -144,7 +144,7 @@ func TestKqueueWindowThatRemains(t *testing.T) {
 func TestKqueueWaits(t *testing.T) {
 	t.Parallel()
 	c := qt.New(t)
-	k := liveness.NewFakeKernel()
+	k := liveness.NewFakeKqueue()
 	_, id := k.Start(10, 10, 1)
 	process := pinned(c, k, id)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -170,7 +170,7 @@ func TestKqueueWaits(t *testing.T) {
 func TestKqueueGroups(t *testing.T) {
 	t.Parallel()
 	c := qt.New(t)
-	k := liveness.NewFakeKernel()
+	k := liveness.NewFakeKqueue()
 	leader, id := k.Start(10, 10, 1)
 	member, memberID := k.Start(11, 10, 1)
 	stranger, strangerID := k.Start(12, 1, 1)
@@ -197,7 +197,7 @@ func TestKqueueGroups(t *testing.T) {
 func TestKqueueWatch(t *testing.T) {
 	t.Parallel()
 	c := qt.New(t)
-	k := liveness.NewFakeKernel()
+	k := liveness.NewFakeKqueue()
 	watch := k.Watch()
 	_, first := k.Start(10, 10, 1)
 	_, second := k.Start(11, 11, 1)
@@ -224,7 +224,7 @@ func TestKqueueWatch(t *testing.T) {
 func TestKqueueWatchesWhoHasAReusedPID(t *testing.T) {
 	t.Parallel()
 	c := qt.New(t)
-	k := liveness.NewFakeKernel()
+	k := liveness.NewFakeKqueue()
 	watch := k.Watch()
 	_, old := k.Start(10, 10, 1)
 	c.Assert(watch.Add(old), qt.IsNil)
@@ -243,7 +243,7 @@ func TestKqueueWatchesWhoHasAReusedPID(t *testing.T) {
 func TestKqueueEndThatIsToldEarlyIsNotMissed(t *testing.T) {
 	t.Parallel()
 	c := qt.New(t)
-	k := liveness.NewFakeKernel()
+	k := liveness.NewFakeKqueue()
 	watch := k.Watch()
 	_, id := k.Start(10, 10, 1)
 	c.Assert(watch.Add(id), qt.IsNil)

@@ -91,7 +91,7 @@ func TestPlayedKernelsAreAsTheTableOfPlatformsSays(t *testing.T) {
 		row := rows[proctest.Platform(m.goos)]
 		c.Assert(row, qt.IsNotNil)
 		m.start(99998).environ += liveness.MarkerVariable + "=abc\x00"
-		m.Kqueue = liveness.NewFakeKernel()
+		m.Kqueue = liveness.NewFakeKqueue()
 		m.Kqueue.Start(99998, 99998, 1)
 		for column, cell := range row {
 			if column != "boot ID" && strings.Contains(cell, " or ") {

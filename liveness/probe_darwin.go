@@ -11,11 +11,11 @@ import (
 )
 
 // hides: macOS has no jails, and shows each process to everybody.
-func (sysctls) hides() (jailed bool, rule string, err error) { return false, "", nil }
+func (runningKernel) hides() (jailed bool, rule string, err error) { return false, "", nil }
 
 // environ returns nothing for programs that Apple protects
 // (bsd/kern/kern_sysctl.c of xnu).
-func (sysctls) environ(pid int) ([]byte, error) {
+func (runningKernel) environ(pid int) ([]byte, error) {
 	const name = "kern.procargs2"
 	block, err := unix.SysctlRaw(name, pid)
 	if err != nil {

@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func (sysctls) hides() (jailed bool, rule string, err error) {
+func (runningKernel) hides() (jailed bool, rule string, err error) {
 	return freebsdHides(os.Geteuid(), func(name string) (value uint32, exists bool, err error) {
 		value, err = unix.SysctlUint32(name)
 		if errors.Is(err, unix.ENOENT) {
@@ -18,7 +18,7 @@ func (sysctls) hides() (jailed bool, rule string, err error) {
 	})
 }
 
-func (sysctls) environ(pid int) ([]byte, error) {
+func (runningKernel) environ(pid int) ([]byte, error) {
 	const name = "kern.proc.env"
 	environ, err := unix.SysctlRaw(name, pid)
 	if err != nil {

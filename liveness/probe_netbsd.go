@@ -8,9 +8,9 @@ import (
 
 // hides: of what security.models.extensions.curtain hides, kill(2) tells that it
 // exists (sys/secmodel/extensions/secmodel_extensions.c).
-func (sysctls) hides() (jailed bool, rule string, err error) { return false, "", nil }
+func (runningKernel) hides() (jailed bool, rule string, err error) { return false, "", nil }
 
-func (sysctls) environ(pid int) ([]byte, error) {
+func (runningKernel) environ(pid int) ([]byte, error) {
 	const name, env = "kern.proc_args", 3 // KERN_PROC_ENV
 	environ, err := unix.SysctlRaw(name, pid, env)
 	if err != nil {

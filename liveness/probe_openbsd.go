@@ -7,10 +7,10 @@ import (
 )
 
 // hides: OpenBSD shows each process to everybody.
-func (sysctls) hides() (jailed bool, rule string, err error) { return false, "", nil }
+func (runningKernel) hides() (jailed bool, rule string, err error) { return false, "", nil }
 
 // environ asks for KERN_PROC_ARGS, which x/sys has no name for.
-func (k sysctls) environ(pid int) ([]byte, error) {
+func (k runningKernel) environ(pid int) ([]byte, error) {
 	mib := [4]int32{1, 55, int32(pid), 3} // CTL_KERN, KERN_PROC_ARGS, KERN_PROC_ENV
 	const argMax = 512 << 10              // ARG_MAX, sys/sys/syslimits.h
 	block := make([]byte, argMax)

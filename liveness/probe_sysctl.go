@@ -17,24 +17,28 @@ import (
 // view is what a System is here.
 type view = sysctlView
 
-// sysctls is the running kernel.
-type sysctls struct{ kinfo.System }
+// runningKernel is the kernel that this process runs on.
+type runningKernel struct{ kinfo.System }
 
 func newView(options Options) (sysctlView, error) {
 	system, ok := kinfo.Of(runtime.GOOS, runtime.GOARCH)
 	if !ok {
 		return sysctlView{}, fmt.Errorf("liveness on %s/%s: %w", runtime.GOOS, runtime.GOARCH, errors.ErrUnsupported)
 	}
-	return newSysctlView(system, sysctls{system}, options)
+	return newSysctlView(system, runningKernel{system}, options)
 }
 
-func (sysctls) boot() (bootid.ID, error) { return bootid.Current() }
+func (runningKernel) boot() (bootid.ID, error) { return bootid.Current() }
 
-func (k sysctls) record(pid int) ([]byte, error) { return k.Read(pid) }
+func (k runningKernel) record(pid int) ([]byte, error) { return k.Read(pid) }
 
-func (k sysctls) bootTime() (int64, error) { return k.BootTime() }
+func (k runningKernel) records() ([][]byte, error) { return k.ReadAll() }
 
-func (sysctls) find(pid int) error {
+func (k runningKernel) bootTime() (int64, error) { return k.BootTime() }
+
+func (runningKernel) kqueue() (kqueue, error) { return openKqueue() }
+
+func (runningKernel) find(pid int) error {
 	err := unix.Kill(pid, 0)
 	if err == unix.ESRCH {
 		return errNobody

@@ -19,13 +19,13 @@ import (
 type sysctlView struct {
 	scope
 	system kinfo.System
-	kernel sysctlKernel
+	kernel kernel
 	// layoutErr says that the records of this kernel are not understood.
 	layoutErr error
 }
 
-// sysctlKernel answers what sysctlView asks of the kernel.
-type sysctlKernel interface {
+// kernel is what sysctlView asks of the kernel.
+type kernel interface {
 	// boot is bootid.Current.
 	boot() (bootid.ID, error)
 	// record returns the record of the process that has the PID, empty where
@@ -42,13 +42,13 @@ type sysctlKernel interface {
 	// records returns the records of all processes that the kernel shows.
 	records() ([][]byte, error)
 	// kqueue opens a kqueue(2).
-	kqueue() (kernel, error)
+	kqueue() (kqueue, error)
 	// environ returns the environment of a process, in entries of NAME=value
 	// that a NUL ends.
 	environ(pid int) ([]byte, error)
 }
 
-func newSysctlView(system kinfo.System, kernel sysctlKernel, options Options) (sysctlView, error) {
+func newSysctlView(system kinfo.System, kernel kernel, options Options) (sysctlView, error) {
 	if options.Root != "" {
 		return sysctlView{}, fmt.Errorf("%w: Root %s: there is no procfs", ErrInvalidOptions, options.Root)
 	}

@@ -587,7 +587,7 @@ func TestBSDProcessIsOpenedByAKqueue(t *testing.T) {
 	eachBSD(t, func(c *qt.C, m *bsd) {
 		m.start(99998)
 		id := m.capture(c, 99998)
-		m.Kqueue = liveness.NewFakeKernel()
+		m.Kqueue = liveness.NewFakeKqueue()
 		target, _ := m.Kqueue.Start(99998, 99998, 1)
 		process, err := m.liveness(c, liveness.Options{}).Open(id)
 		c.Assert(err, qt.IsNil)

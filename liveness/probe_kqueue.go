@@ -10,8 +10,8 @@ import (
 	"syscall"
 )
 
-// kqueueKernel is the kernel of this system.
-type kqueueKernel struct {
+// runningKqueue is a kqueue of the kernel that this process runs on.
+type runningKqueue struct {
 	fd int
 	// A byte in the pipe is an interruption. OpenBSD has no EVFILT_USER.
 	readEnd, writeEnd *os.File
@@ -21,14 +21,13 @@ type kqueueKernel struct {
 	events            [128]syscall.Kevent_t
 }
 
-// openKernel opens a kqueue.
-func openKernel() (kernel, error) {
+func openKqueue() (kqueue, error) {
 	fd, err := syscall.Kqueue()
 	if err != nil {
 		return nil, os.NewSyscallError("kqueue", err)
 	}
 	syscall.CloseOnExec(fd) // a child of fork(2) does not inherit it
-	k := &kqueueKernel{fd: fd}
+	k := &runningKqueue{fd: fd}
 	if k.readEnd, k.writeEnd, err = os.Pipe(); err != nil {
 		_ = syscall.Close(fd)
 		return nil, err
@@ -41,7 +40,7 @@ func openKernel() (kernel, error) {
 	return k, nil
 }
 
-func (k *kqueueKernel) change(ident, filter, flags int, notes uint32) error {
+func (k *runningKqueue) change(ident, filter, flags int, notes uint32) error {
 	var changes [1]syscall.Kevent_t
 	syscall.SetKevent(&changes[0], ident, filter, flags)
 	changes[0].Fflags = notes
@@ -61,16 +60,16 @@ func noProcess(call string, err error) error {
 	return os.NewSyscallError(call, err)
 }
 
-func (k *kqueueKernel) register(pid int) error {
+func (k *runningKqueue) register(pid int) error {
 	return k.change(pid, syscall.EVFILT_PROC, syscall.EV_ADD|syscall.EV_ONESHOT, syscall.NOTE_EXIT)
 }
 
 // unregister fails if the end was told.
-func (k *kqueueKernel) unregister(pid int) {
+func (k *runningKqueue) unregister(pid int) {
 	_ = k.change(pid, syscall.EVFILT_PROC, syscall.EV_DELETE, 0)
 }
 
-func (k *kqueueKernel) ended(wait bool) ([]int, error) {
+func (k *runningKqueue) ended(wait bool) ([]int, error) {
 	var timeout *syscall.Timespec
 	if !wait {
 		timeout = &syscall.Timespec{}
@@ -93,13 +92,13 @@ func (k *kqueueKernel) ended(wait bool) ([]int, error) {
 	return pids, nil
 }
 
-func (k *kqueueKernel) interrupt() {
+func (k *runningKqueue) interrupt() {
 	if !k.interrupted.Swap(true) {
 		_, _ = k.writeEnd.Write([]byte{0})
 	}
 }
 
-func (k *kqueueKernel) reset() {
+func (k *runningKqueue) reset() {
 	if k.interrupted.Load() {
 		var one [1]byte
 		_, _ = k.readEnd.Read(one[:])
@@ -107,7 +106,7 @@ func (k *kqueueKernel) reset() {
 	}
 }
 
-func (k *kqueueKernel) kill(pid int, sig os.Signal) error {
+func (k *runningKqueue) kill(pid int, sig os.Signal) error {
 	number, ok := sig.(syscall.Signal)
 	if !ok {
 		return fmt.Errorf("signal %v: %w", sig, errors.ErrUnsupported)
@@ -115,14 +114,14 @@ func (k *kqueueKernel) kill(pid int, sig os.Signal) error {
 	return noProcess("kill", syscall.Kill(pid, number))
 }
 
-func (k *kqueueKernel) exists(pid int) error { return noProcess("kill", syscall.Kill(pid, 0)) }
+func (k *runningKqueue) exists(pid int) error { return noProcess("kill", syscall.Kill(pid, 0)) }
 
-func (k *kqueueKernel) group(pid int) (int, error) {
+func (k *runningKqueue) group(pid int) (int, error) {
 	group, err := syscall.Getpgid(pid)
 	return group, noProcess("getpgid", err)
 }
 
-func (k *kqueueKernel) close() error {
+func (k *runningKqueue) close() error {
 	k.closed.Store(true)
 	_ = k.readEnd.Close()
 	_ = k.writeEnd.Close()

@@ -4,4 +4,4 @@ package bootid
 
 import "github.com/google/uuid"
 
-func (kernel) platformUUID() (uuid.UUID, error) { return uuid.Nil, errMissing }
+func (runningKernel) platformUUID() (uuid.UUID, error) { return uuid.Nil, errMissing }
