@@ -16,73 +16,50 @@ import (
 // (PID_MAX_LIMIT, include/linux/threads.h): no process has a higher number.
 const linuxMaxPID = 1 << 22
 
+// starts are the start stamps that this process has read.
+var starts startCache
+
 func (v *procView) check(id *Identity) Verdict {
-	verdict, sameBoot, decided := v.judge(id)
-	if decided {
-		return verdict
+	var by pins
+	if v.pidfs {
+		by = v
 	}
-	var unique uint64
-	if v.pidfs && id.Unique != 0 {
-		if verdict, unique, decided = v.checkUnique(id, sameBoot); decided {
-			return verdict
-		}
-	}
-	if !v.files {
-		if verdict, gone := v.gone(id.PID); gone {
-			return verdict
-		}
-		return unreadable(fmt.Errorf("%s does not show this PID namespace", v.root))
-	}
-	return v.checkFiles(id, sameBoot, unique)
+	return v.judge(id, v, by)
 }
 
-// checkUnique compares the number on pidfs, and the start stamp. It does not
-// decide when no pidfd can be opened, as with no descriptors left or no
-// permission, nor when the two agree and the boots cannot be compared.
-func (v *procView) checkUnique(id *Identity, sameBoot bool) (verdict Verdict, unique uint64, decided bool) {
-	fd, errno := rawPidfdOpen(id.PID)
+// pin opens a pidfd, whose number on pidfs is the Unique.
+func (v *procView) pin(pid int) (pidfd int, unique uint64, nobody Verdict) {
+	fd, errno := rawPidfdOpen(pid)
 	switch errno {
 	case 0:
 	case unix.ESRCH:
-		return Verdict{State: Dead, Reason: NoProcess}, 0, true
+		return -1, 0, Verdict{State: Dead, Reason: NoProcess}
 	case unix.ENOENT, unix.EINVAL: // the number of a thread: ENOENT since 6.15, EINVAL before
-		verdict, decided = absent(id.PID)
-		return verdict, 0, decided
+		nobody, _ = absent(pid)
+		return -1, 0, nobody
 	default:
-		return Verdict{}, 0, false
+		return -1, 0, Verdict{}
 	}
-	defer rawClose(fd)
 	unique, err := uniqueOf(fd)
 	if err != nil {
-		return Verdict{}, 0, false
+		rawClose(fd)
+		return -1, 0, Verdict{}
 	}
-	if unique != id.Unique {
-		return Verdict{State: Dead, Reason: PIDReused}, unique, true
-	}
-	if !sameBoot {
-		return Verdict{}, unique, false
-	}
-	numbers, start := agrees, uint64(0)
-	if id.Start != 0 && !startKnown(unique, id.Start) && v.files {
-		stat, _ := v.readStat(id.PID) // of the pidfd's process if that has its PID below
-		start = stat.Start
-		numbers = v.compare(id, holder{start: start, unique: unique})
-	}
-	verdict, err = v.judgePinned(fd, id.PID)
-	switch {
-	case err != nil:
-		return Verdict{}, 0, false
-	case numbers == differs && verdict.Reason != NoProcess:
-		verdict = Verdict{State: Dead, Reason: PIDReused}
-	case verdict.State == Alive && start != 0 && start == id.Start:
-		rememberStart(unique, start)
-	}
-	return verdict, unique, true
+	return fd, unique, Verdict{}
 }
 
-// judgePinned says whether the process of a pidfd, which has or had the PID,
-// still lives. The error says that this could not be read: no descriptors or memory
-// are left.
+func (v *procView) unpin(pidfd int) { rawClose(pidfd) }
+
+func (v *procView) readStart(pid int) uint64 {
+	if !v.files {
+		return 0
+	}
+	stat, _ := v.readStat(pid)
+	return stat.Start
+}
+
+// judgePinned asks the pidfd, and if that says that the process has ended, the stat
+// line.
 func (v *procView) judgePinned(pidfd, pid int) (Verdict, error) {
 	if over, err := exited(pidfd); err != nil || !over {
 		return verdictOf(false), err
@@ -125,18 +102,23 @@ func absent(pid int) (Verdict, bool) {
 	return Verdict{State: Dead, Reason: NotAProcess}, true
 }
 
-// checkFiles compares what procfs shows. The system calls only tell whether
-// somebody has the PID: hidepid leaves processes out of /proc, and /proc has
-// entries for threads.
-func (v *procView) checkFiles(id *Identity, sameBoot bool, unique uint64) Verdict {
-	stat, err := v.readStat(id.PID)
+// look reads what procfs shows. The system calls only tell whether somebody has the
+// PID: hidepid leaves processes out of /proc, and /proc has entries for threads.
+func (v *procView) look(pid int) (holder, Verdict, bool) {
+	if !v.files {
+		if verdict, gone := v.gone(pid); gone {
+			return holder{}, verdict, false
+		}
+		return holder{}, unreadable(fmt.Errorf("%s does not show this PID namespace", v.root)), false
+	}
+	stat, err := v.readStat(pid)
 	if err != nil {
-		return v.unseen(id.PID, err)
+		return holder{}, v.unseen(pid, err), false
 	}
-	if verdict, gone := v.gone(id.PID); gone {
-		return verdict
+	if verdict, gone := v.gone(pid); gone {
+		return holder{}, verdict, false
 	}
-	return v.judgeHolder(id, sameBoot, holder{start: stat.Start, unique: unique, exited: stat.Exited(), borrowed: stat.Borrowed()}, v)
+	return holder{start: stat.Start, exited: stat.Exited(), borrowed: stat.Borrowed()}, Verdict{}, true
 }
 
 // unseen judges a PID of which stat or status could not be read.

@@ -86,11 +86,11 @@ func (k *FakeKqueue) Watch() *Watch {
 }
 
 type fakeView struct {
-	processes // of which pin alone is called
+	processes // of which open alone is called
 	k         *FakeKqueue
 }
 
-func (v fakeView) pin(id *Identity) (Hold, error) {
+func (v fakeView) open(id *Identity) (Hold, error) {
 	v.k.mu.Lock()
 	v.k.open++
 	v.k.mu.Unlock()

@@ -2,6 +2,7 @@ package liveness
 
 import (
 	"errors"
+	"fmt"
 	"sync/atomic"
 	"time"
 
@@ -31,6 +32,10 @@ func NewScope(id Identity, options Options) Scope {
 // environment that is read.
 func (s *scope) SetEditableEnviron() { s.liveEnviron = true }
 
+// SetBootsMayContinue makes s that of a system on which a boot with another ID may be
+// the one of the record.
+func (s *scope) SetBootsMayContinue() { s.bootsMayContinue = true }
+
 // SetForeign makes s that of a view that may show another machine.
 func (s *scope) SetForeign() { s.boot.Machine = unknownMachine }
 
@@ -49,11 +54,13 @@ func JudgeWindow(id *Identity, boot, process, now time.Time) (Verdict, bool) {
 	return judgeWindow(id, wallStart{boot, process, now})
 }
 
-func (s *scope) Judge(id Identity) (verdict Verdict, sameBoot, decided bool) { return s.judge(&id) }
+func (s *scope) Judge(id Identity) (verdict Verdict, sameBoot, decided bool) {
+	return s.judgeRecord(&id)
+}
 
 // CompareBoot is that of a System with that scope.
 func (s *scope) CompareBoot(boot bootid.ID) bootid.Relation {
-	relation, _ := s.compareBoot(boot)
+	relation, _ := s.compareBoot(&boot)
 	return relation
 }
 
@@ -96,19 +103,32 @@ func (h *Holder) gone(int) (Verdict, bool) { return Verdict{State: Dead, Reason:
 // no holder; it has no unique number if its Unique is 0.
 func (s *scope) JudgeAll(id Identity, h *Holder) Verdict { return s.JudgeEach(&id, h) }
 
-// JudgeEach is JudgeAll for very many records: it copies none.
+// JudgeEach is JudgeAll for very many records: it copies none. A system that pins
+// processes, and reads no more than it must, comes to the same.
 func (s *scope) JudgeEach(id *Identity, h *Holder) Verdict {
-	verdict, sameBoot, decided := s.judge(id)
-	switch {
-	case decided:
-		return verdict
-	case h == nil:
-		return Verdict{State: Dead, Reason: NoProcess}
-	case h.Denied != nil:
-		return unreadable(h.Denied)
+	verdict := s.judge(id, h, nil)
+	if id.Unique != 0 && h != nil && h.Denied == nil {
+		if pinned := s.judge(id, h, h); pinned.State != verdict.State || pinned.Reason != verdict.Reason {
+			panic(fmt.Sprintf("%+v: %v, and pinned %v", *id, verdict, pinned))
+		}
 	}
-	return s.judgeHolder(id, sameBoot, holder{start: h.StartStamp, unique: h.Unique, exited: h.Zombie, borrowed: h.Borrowed}, h)
+	return verdict
 }
+
+func (h *Holder) look(int) (holder, Verdict, bool) {
+	switch {
+	case h == nil:
+		return holder{}, Verdict{State: Dead, Reason: NoProcess}, false
+	case h.Denied != nil:
+		return holder{}, unreadable(h.Denied), false
+	}
+	return holder{start: h.StartStamp, unique: h.Unique, exited: h.Zombie, borrowed: h.Borrowed}, Verdict{}, true
+}
+
+func (h *Holder) pin(int) (int, uint64, Verdict)        { return 0, h.Unique, Verdict{} }
+func (h *Holder) unpin(int)                             {}
+func (h *Holder) readStart(int) uint64                  { return h.StartStamp }
+func (h *Holder) judgePinned(int, int) (Verdict, error) { return verdictOf(h.Zombie), nil }
 
 // Kernel plays the kernel of macOS or a BSD.
 type Kernel struct {

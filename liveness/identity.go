@@ -97,6 +97,9 @@ type Namespace struct {
 
 // IsZero reports whether id is the zero Identity: no process is tracked.
 func (id Identity) IsZero() bool {
+	if id.PID != 0 { // the quick answer to most
+		return false
+	}
 	if id.NotBefore.IsZero() && id.NotAfter.IsZero() { // in any location
 		id.NotBefore, id.NotAfter = time.Time{}, time.Time{}
 	}
@@ -123,10 +126,12 @@ const (
 // appendCheck appends the check of text: its CRC-64 (ECMA-182).
 func appendCheck(b, text []byte) []byte {
 	sum := crc64.Checksum(text, checkTable)
-	for shift := 4*checkDigits - 4; shift >= 0; shift -= 4 {
-		b = append(b, "0123456789abcdef"[sum>>shift&15])
+	var digits [checkDigits]byte
+	for i := range digits {
+		digits[i] = "0123456789abcdef"[sum>>(4*checkDigits-4)]
+		sum <<= 4
 	}
-	return b
+	return append(b, digits[:]...)
 }
 
 var checkTable = crc64.MakeTable(crc64.ECMA)
@@ -165,54 +170,169 @@ func (id Identity) String() string {
 	return string(id.append(space[:0]))
 }
 
-func (id Identity) append(b []byte) []byte {
-	b = append(b, identityPrefix...)
-	b = strconv.AppendInt(append(b, " pid="...), int64(id.PID), 10)
-	if !id.Boot.IsZero() {
-		b = append(b, " boot="...)
-		b = append(b, id.Boot.Quality.String()...)
-		b = append(append(b, '/'), id.Boot.Machine...)
-		b = append(append(b, '/'), id.Boot.Boot...)
-	}
-	b = appendUint(b, " pidns=", id.Namespace.PID)
-	b = appendUint(b, " pidnsid=", id.Namespace.PIDUnique)
-	b = appendUint(b, " init=", id.Namespace.InitStart)
-	b = appendUint(b, " timens=", id.Namespace.Time)
-	b = appendUint(b, " timensid=", id.Namespace.TimeUnique)
-	b = appendUint(b, " start=", id.Start)
-	b = appendUint(b, " unique=", id.Unique)
-	if id.Marker != "" {
-		b = appendEscaped(append(b, " marker="...), id.Marker)
-	}
-	if !id.NotBefore.IsZero() {
-		b = id.NotBefore.UTC().AppendFormat(append(b, " notbefore="...), time.RFC3339Nano)
-	}
-	if !id.NotAfter.IsZero() {
-		b = id.NotAfter.UTC().AppendFormat(append(b, " notafter="...), time.RFC3339Nano)
-	}
-	b = append(b, id.unknown...)
-	return appendCheck(append(b, checkField...), b)
+// fields is the table of the fields of the text, in their order: each has a key, and
+// a kind that says how it is written and read. A new field of evidence is a line at its
+// end; versions that do not know it carry it along, see unknown. What is written is
+// appended to b.
+func (id *Identity) fields(c *codec, b []byte) []byte {
+	b = c.pid(b, " pid=", &id.PID)
+	b = c.boot(b, " boot=", &id.Boot)
+	b = c.number(b, " pidns=", &id.Namespace.PID)
+	b = c.number(b, " pidnsid=", &id.Namespace.PIDUnique)
+	b = c.number(b, " init=", &id.Namespace.InitStart)
+	b = c.number(b, " timens=", &id.Namespace.Time)
+	b = c.number(b, " timensid=", &id.Namespace.TimeUnique)
+	b = c.number(b, " start=", &id.Start)
+	b = c.number(b, " unique=", &id.Unique)
+	b = c.text(b, " marker=", &id.Marker)
+	b = c.time(b, " notbefore=", &id.NotBefore)
+	b = c.time(b, " notafter=", &id.NotAfter)
+	return b
 }
 
-func appendUint(b []byte, key string, n uint64) []byte {
-	if n == 0 {
-		return b
+// codec reads the fields of an Identity, or else writes them. It calls no function
+// through a variable and keeps no buffer, so that neither need be on the heap.
+type codec struct {
+	reading bool
+	rest    string // what is still to be read, from the space before a field
+	index   uint   // of the field in the table
+	seen    uint   // a bit for each field that was read
+	bad     string // the first field that is none
+}
+
+func (c *codec) pid(b []byte, key string, pid *int) []byte {
+	if !c.reading {
+		return strconv.AppendInt(append(b, key...), int64(*pid), 10)
 	}
-	return strconv.AppendUint(append(b, key...), n, 10)
+	if value, ok := c.take(key); ok {
+		n, ok := parseUint(value)
+		*pid = int(n)
+		c.check(key, value, ok && n <= maxPID)
+	}
+	return b
+}
+
+func (c *codec) boot(b []byte, key string, id *bootid.ID) []byte {
+	if !c.reading {
+		if id.IsZero() {
+			return b
+		}
+		b = append(append(append(b, key...), id.Quality.String()...), '/')
+		return append(append(append(b, id.Machine...), '/'), id.Boot...)
+	}
+	if value, ok := c.take(key); ok {
+		var err error
+		*id, err = bootid.Parse(value)
+		c.check(key, value, err == nil && !id.IsZero())
+	}
+	return b
+}
+
+func (c *codec) number(b []byte, key string, n *uint64) []byte {
+	if !c.reading {
+		if *n == 0 {
+			return b
+		}
+		return strconv.AppendUint(append(b, key...), *n, 10)
+	}
+	if value, ok := c.take(key); ok {
+		*n, ok = parseUint(value)
+		c.check(key, value, ok)
+	}
+	return b
+}
+
+func (c *codec) text(b []byte, key string, text *string) []byte {
+	if !c.reading {
+		if *text == "" {
+			return b
+		}
+		return appendEscaped(append(b, key...), *text)
+	}
+	if value, ok := c.take(key); ok {
+		*text, ok = unescape(value)
+		c.check(key, value, ok && value != "")
+	}
+	return b
+}
+
+func (c *codec) time(b []byte, key string, t *time.Time) []byte {
+	if !c.reading {
+		if t.IsZero() {
+			return b
+		}
+		return t.UTC().AppendFormat(append(b, key...), time.RFC3339Nano)
+	}
+	if value, ok := c.take(key); ok {
+		*t, ok = parseTime(value)
+		c.check(key, value, ok)
+	}
+	return b
+}
+
+// take takes the value of the next field of the table, if the rest begins with it.
+func (c *codec) take(key string) (value string, ok bool) {
+	c.index++
+	if !strings.HasPrefix(c.rest, key) {
+		return "", false
+	}
+	return c.takeValue(key), c.bad == ""
+}
+
+func (c *codec) takeValue(key string) (value string) {
+	value = c.next()[len(key):]
+	bit := uint(1) << c.index
+	twice := c.seen&bit != 0
+	c.seen |= bit
+	c.check(key, value, !twice && isPrintable(value))
+	return value
+}
+
+// next takes what the rest begins with, up to the space before the field that follows.
+func (c *codec) next() string {
+	text := c.rest
+	if end := strings.IndexByte(text[1:], ' '); end >= 0 {
+		text = text[:1+end]
+	}
+	c.rest = c.rest[len(text):]
+	return text
+}
+
+// check notes a field that is none.
+func (c *codec) check(key, value string, ok bool) {
+	if !ok && c.bad == "" {
+		c.bad = key + value
+	}
+}
+
+// takeUnknown takes a field that a newer version may have written. A check ends a text
+// and is no field.
+func (c *codec) takeUnknown() string {
+	text := c.next()
+	key, _, ok := strings.Cut(text[1:], "=")
+	c.check("", text, ok && key != "" && key != "check" && isPrintable(text[1:]))
+	return text
+}
+
+func (id *Identity) append(b []byte) []byte {
+	var c codec
+	b = id.fields(&c, append(b, identityPrefix...))
+	b = append(b, id.unknown...)
+	return appendCheck(append(b, checkField...), b)
 }
 
 // appendEscaped writes s with every byte that is no printable ASCII, every
 // space and every percent sign as %XX.
 func appendEscaped(b []byte, s string) []byte {
 	const hex = "0123456789ABCDEF"
+	plain := 0
 	for i := range len(s) {
 		if c := s[i]; c <= ' ' || c >= 0x7f || c == '%' {
-			b = append(b, '%', hex[c>>4], hex[c&15])
-		} else {
-			b = append(b, c)
+			b = append(append(b, s[plain:i]...), '%', hex[c>>4], hex[c&15])
+			plain = i + 1
 		}
 	}
-	return b
+	return append(b, s[plain:]...)
 }
 
 func unescape(s string) (string, bool) {
@@ -275,25 +395,19 @@ func parse(text string) (Identity, error) {
 	if err != nil {
 		return Identity{}, err
 	}
-	_, rest, _ := strings.Cut(text, " ")
 	var id Identity
 	var unknown []byte
-	var seen uint
-	for rest != "" {
-		var field string
-		field, rest, _ = strings.Cut(rest, " ")
-		key, value, ok := strings.Cut(field, "=")
-		if !ok || key == "" || !isPrintable(field) {
-			return Identity{}, fmt.Errorf("%w: field %s", ErrInvalid, quoteStart(field))
+	c := codec{reading: true, rest: text[len(identityPrefix):]}
+	for c.rest != "" && c.bad == "" {
+		before := len(c.rest)
+		c.index = 0
+		id.fields(&c, nil) // takes all that is in order, as a rule everything
+		if len(c.rest) == before {
+			unknown = append(unknown, c.takeUnknown()...)
 		}
-		bit, ok := id.set(key, value)
-		if !ok || seen&bit != 0 {
-			return Identity{}, fmt.Errorf("%w: field %s", ErrInvalid, quoteStart(field))
-		}
-		if bit == 0 {
-			unknown = append(append(unknown, ' '), field...)
-		}
-		seen |= bit
+	}
+	if c.bad != "" {
+		return Identity{}, fmt.Errorf("%w: field %s", ErrInvalid, quoteStart(c.bad[1:]))
 	}
 	if id.PID == 0 {
 		return Identity{}, fmt.Errorf("%w: no pid", ErrInvalid)
@@ -309,57 +423,7 @@ func newerVersion(s string) bool {
 	return ok && err == nil && n > 1
 }
 
-// set stores one field. It returns the field's bit, 0 for a key it does not
-// know, and whether the value is a good one.
-func (id *Identity) set(key, value string) (bit uint, ok bool) {
-	switch key {
-	case "pid":
-		n, ok := parseUint(value)
-		if !ok || n > maxPID {
-			return 1, false
-		}
-		id.PID = int(n)
-		return 1, true
-	case "boot":
-		boot, err := bootid.Parse(value)
-		id.Boot = boot
-		return 2, err == nil && !boot.IsZero()
-	case "pidns":
-		id.Namespace.PID, ok = parseUint(value)
-		return 4, ok
-	case "pidnsid":
-		id.Namespace.PIDUnique, ok = parseUint(value)
-		return 8, ok
-	case "init":
-		id.Namespace.InitStart, ok = parseUint(value)
-		return 16, ok
-	case "timens":
-		id.Namespace.Time, ok = parseUint(value)
-		return 32, ok
-	case "timensid":
-		id.Namespace.TimeUnique, ok = parseUint(value)
-		return 64, ok
-	case "start":
-		id.Start, ok = parseUint(value)
-		return 128, ok
-	case "unique":
-		id.Unique, ok = parseUint(value)
-		return 256, ok
-	case "marker":
-		id.Marker, ok = unescape(value)
-		return 512, ok && value != ""
-	case "notbefore":
-		id.NotBefore, ok = parseTime(value)
-		return 1024, ok
-	case "notafter":
-		id.NotAfter, ok = parseTime(value)
-		return 2048, ok
-	default:
-		return 0, key != "check"
-	}
-}
-
-// parseUint reads a number as appendUint writes it: positive, no sign, no
+// parseUint reads a number as it is written: positive, no sign, no
 // leading zero.
 func parseUint(s string) (uint64, bool) {
 	if s == "" || s[0] < '1' || s[0] > '9' {

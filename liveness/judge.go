@@ -12,8 +12,9 @@ import (
 	"github.com/rollcall-go/rollcall/internal/procfs"
 )
 
-// This file holds the rules of evidence. They are pure: each system's probe
-// reads the facts and asks them here.
+// This file holds the rules of evidence. [scope.judge] applies them in order, and
+// asks the probe of the system for a fact when a rule needs it. It makes no system
+// call, so that its tests run everywhere.
 
 // scope says which part of the world a view of the system can judge.
 type scope struct {
@@ -30,9 +31,16 @@ type scope struct {
 	startSlack uint64
 	// highestPID is the highest number that the system gives to a process.
 	highestPID int
+	// bootsMayContinue says that an unequal boot ID may be of a boot whose
+	// processes have survived: whether Windows raises the counter of the boot when
+	// it wakes from hibernation, with all processes, is not known.
+	bootsMayContinue bool
 	// lastBoot is how the boot that was compared last relates to boot; nil
 	// remembers none. Many records are of one boot.
 	lastBoot *atomic.Pointer[comparedBoot]
+	// starts are the start stamps that were read of pinned processes; nil
+	// remembers none.
+	starts *startCache
 }
 
 // unknownMachine stands for the machine of a view that may be of another machine
@@ -46,12 +54,20 @@ type comparedBoot struct {
 }
 
 // compareBoot relates a recorded boot to that of the view.
-func (s *scope) compareBoot(boot bootid.ID) (bootid.Relation, error) {
-	if s.lastBoot != nil {
-		if last := s.lastBoot.Load(); last != nil && last.boot == boot {
-			return last.relation, last.err
-		}
+func (s *scope) compareBoot(boot *bootid.ID) (bootid.Relation, error) {
+	if s.lastBoot == nil {
+		compared := s.compareAnew(*boot)
+		return compared.relation, compared.err
 	}
+	last := s.lastBoot.Load()
+	if last == nil || last.boot != *boot {
+		last = s.compareAnew(*boot)
+		s.lastBoot.Store(last)
+	}
+	return last.relation, last.err
+}
+
+func (s *scope) compareAnew(boot bootid.ID) *comparedBoot {
 	compared := &comparedBoot{boot: boot}
 	if s.sameMachine {
 		boot.Machine = "" // counts as this one
@@ -67,15 +83,130 @@ func (s *scope) compareBoot(boot bootid.ID) (bootid.Relation, error) {
 		// even share a PID namespace.
 		compared.relation = bootid.Incomparable
 	}
-	if s.lastBoot != nil {
-		s.lastBoot.Store(compared)
-	}
-	return compared.relation, compared.err
+	return compared
 }
 
-// judge decides what can be decided without a look at the PID. sameBoot says
+// facts is what the probe of a system tells about the process that has a PID.
+type facts interface {
+	// look looks at the process. If it finds none, it gives the verdict on
+	// whatever process had the PID.
+	look(pid int) (holder, Verdict, bool)
+	// readEnviron returns the process's environment block.
+	readEnviron(pid int) ([]byte, error)
+	// wallStart tells in wall time when a process with the given start stamp
+	// started.
+	wallStart(stamp uint64) (wallStart, error)
+	// gone judges a PID that may have lost its process by now.
+	gone(pid int) (Verdict, bool)
+}
+
+// pins are facts about a process that is pinned while it is judged, by a pidfd of
+// pidfs. They are cheaper than a look.
+type pins interface {
+	// pin pins the process that has the PID and returns its Unique. If that is 0
+	// nothing was pinned: nobody has the PID if the verdict is Dead, and otherwise it
+	// could not be done.
+	pin(pid int) (pin int, unique uint64, nobody Verdict)
+	unpin(pin int)
+	// readStart returns the start stamp of the process that has the PID, 0 if it
+	// cannot be read.
+	readStart(pid int) uint64
+	// judgePinned says whether the process, which has or had the PID, still lives.
+	// The error says that this could not be read: no descriptors or memory are left.
+	judgePinned(pin, pid int) (Verdict, error)
+}
+
+// holder is the process that has a PID, as far as it was looked at. Start and
+// unique are those of Identity, 0 where the system gives none.
+type holder struct {
+	start, unique uint64
+	exited        bool
+	// borrowed says that its environment is that of its parent: it has executed no
+	// program since it was forked.
+	borrowed bool
+}
+
+// wallStart is the start of a process, and of the boot, by the wall clock of now.
+type wallStart struct{ boot, process, now time.Time }
+
+// judge applies the rules of evidence, from strong to weak. by is nil on a system
+// that does not pin processes.
+func (s *scope) judge(id *Identity, from facts, by pins) Verdict {
+	verdict, sameBoot, decided := s.judgeRecord(id)
+	if decided {
+		if verdict.Reason == Rebooted && s.bootsMayContinue {
+			return confirmReboot(id, from)
+		}
+		return verdict
+	}
+	return s.judgeProcess(id, sameBoot, from, by)
+}
+
+// confirmReboot judges a record of another boot whose processes may have survived. A
+// process that was created at the very same 100 ns is no stranger.
+func confirmReboot(id *Identity, from facts) Verdict {
+	if id.Start != 0 {
+		if found, _, ok := from.look(id.PID); ok && found.start == id.Start && !found.exited {
+			return Verdict{Reason: NoEvidence}
+		}
+	}
+	return Verdict{State: Dead, Reason: Rebooted}
+}
+
+// judgeProcess judges by the process that has the PID.
+func (s *scope) judgeProcess(id *Identity, sameBoot bool, from facts, by pins) Verdict {
+	var unique uint64
+	if by != nil && id.Unique != 0 {
+		verdict, found, decided := s.judgeUnique(id, sameBoot, by)
+		if decided {
+			return verdict
+		}
+		unique = found
+	}
+	found, verdict, ok := from.look(id.PID)
+	if !ok {
+		return verdict
+	}
+	found.unique = max(found.unique, unique)
+	return s.judgeHolder(id, sameBoot, found, from)
+}
+
+// judgeUnique compares the Unique of the process that has the PID, and with an equal
+// one the start, while the process is pinned. It does not decide when it cannot be
+// pinned, as with no descriptors left or no permission, nor when the two agree and the
+// boots cannot be compared.
+func (s *scope) judgeUnique(id *Identity, sameBoot bool, by pins) (verdict Verdict, unique uint64, decided bool) {
+	pin, unique, nobody := by.pin(id.PID)
+	if unique == 0 {
+		return nobody, 0, nobody.State == Dead
+	}
+	defer by.unpin(pin)
+	switch {
+	case unique != id.Unique:
+		return Verdict{State: Dead, Reason: PIDReused}, unique, true
+	case !sameBoot:
+		return Verdict{}, unique, false
+	}
+	numbers, start := agrees, uint64(0)
+	if id.Start != 0 && !s.starts.known(unique, id.Start) {
+		start = by.readStart(id.PID) // of the pinned process if that has its PID below
+		numbers = s.compare(id, holder{start: start, unique: unique})
+	}
+	verdict, err := by.judgePinned(pin, id.PID)
+	switch {
+	case err != nil:
+		return Verdict{}, 0, false
+	case numbers == differs && verdict.Reason != NoProcess:
+		verdict = Verdict{State: Dead, Reason: PIDReused}
+	case verdict.State == Alive && start != 0 && start == id.Start:
+		s.starts.remember(unique, start)
+	}
+	return verdict, unique, true
+}
+
+// judgeRecord decides what can be decided without a look at the PID. sameBoot says
 // whether an equal Start, and Unique, of the record mean anything here.
-func (s *scope) judge(id *Identity) (verdict Verdict, sameBoot, decided bool) {
+func (s *scope) judgeRecord(id *Identity) (verdict Verdict, sameBoot, decided bool) {
 	if id.PID == 0 && id.IsZero() {
 		return Verdict{}, false, true
 	}
@@ -85,7 +216,7 @@ func (s *scope) judge(id *Identity) (verdict Verdict, sameBoot, decided bool) {
 	if err := id.validate(); err != nil {
 		return unreadable(err), false, true
 	}
-	relation, err := s.compareBoot(id.Boot)
+	relation, err := s.compareBoot(&id.Boot)
 	switch {
 	case err != nil:
 		return unreadable(err), false, true
@@ -164,16 +295,6 @@ func (n *Namespace) sameClock(now *Namespace) bool {
 	}
 }
 
-// holder is the process that has a PID, as far as it was looked at. Start and
-// unique are those of Identity, 0 where the system gives none.
-type holder struct {
-	start, unique uint64
-	exited        bool
-	// borrowed says that its environment is that of its parent: it has executed no
-	// program since it was forked.
-	borrowed bool
-}
-
 // agreement is what the numbers of a record and of a process say together.
 type agreement uint8
 
@@ -207,67 +328,64 @@ func (s *scope) compare(id *Identity, holder holder) agreement {
 	}
 }
 
-// evidence is what a system reads of the process that has a PID, if asked.
-type evidence interface {
-	// readEnviron returns the process's environment block.
-	readEnviron(pid int) ([]byte, error)
-	// wallStart tells in wall time when a process with the given start stamp
-	// started.
-	wallStart(stamp uint64) (wallStart, error)
-	// gone judges a PID that may have lost its process by now.
-	gone(pid int) (Verdict, bool)
-}
-
-// wallStart is the start of a process, and of the boot, by the wall clock of now.
-type wallStart struct{ boot, process, now time.Time }
-
-// judgeHolder judges a record against the process that has its PID.
-func (s *scope) judgeHolder(id *Identity, sameBoot bool, holder holder, from evidence) Verdict {
-	numbers := s.compare(id, holder)
+// judgeHolder judges by all that is known of the process that has the PID.
+func (s *scope) judgeHolder(id *Identity, sameBoot bool, found holder, from facts) Verdict {
+	numbers := s.compare(id, found)
 	switch {
 	// If the recorded process lives, then so does its boot, and its numbers are what
 	// they were: an unequal one is proof even where the boots cannot be compared.
 	case numbers == differs:
 		return Verdict{State: Dead, Reason: PIDReused}
 	case numbers == agrees && sameBoot:
-		return verdictOf(holder.exited)
-	case holder.exited:
+		return verdictOf(found.exited)
+	case found.exited:
 		// The recorded process is this one or has lost its PID: dead anyhow.
 		return Verdict{State: Dead, Reason: Zombie}
 	}
-	var cause error
-	if id.Marker != "" {
-		environ, err := from.readEnviron(id.PID)
-		if err == nil {
-			// A process that executes a program with another environment loses
-			// its marker, and keeps its numbers. One that has executed none shows
-			// its parent's environment, which need not have the marker.
-			present, wellFormed := lookForMarker(environ, s.markerVariable, id.Marker)
-			switch {
-			case present:
-				return verdictOf(false)
-			case wellFormed && !s.liveEnviron && !holder.borrowed && id.Start == 0 && id.Unique == 0:
-				return Verdict{State: Dead, Reason: PIDReused}
-			}
-		} else if verdict, gone := from.gone(id.PID); gone {
-			return verdict
-		}
-		cause = err
+	verdict, markerErr := s.judgeMarker(id, found.borrowed, from)
+	if verdict.Reason != NoEvidence {
+		return verdict
 	}
-	if !id.NotBefore.IsZero() || !id.NotAfter.IsZero() {
-		began, err := from.wallStart(holder.start)
-		if err == nil {
-			verdict, decided := judgeWindow(id, began)
-			if decided && (verdict.State == Alive || numbers != agrees) {
-				return verdict
-			}
-		}
-		cause = errors.Join(cause, err)
+	verdict, windowErr := judgeBounds(id, numbers, found.start, from)
+	if verdict.Reason != NoEvidence {
+		return verdict
+	}
+	cause := markerErr
+	if windowErr != nil {
+		cause = errors.Join(markerErr, windowErr)
 	}
 	if cause != nil {
 		return unreadable(cause)
 	}
 	return Verdict{Reason: NoEvidence}
+}
+
+// judgeMarker holds the marker against the environment of the process. NoEvidence,
+// with the cause if there is one, is no decision.
+//
+// A process that executes a program with another environment loses its marker, and
+// keeps its numbers. One that has executed none shows its parent's environment, which
+// need not have the marker.
+func (s *scope) judgeMarker(id *Identity, borrowed bool, from facts) (Verdict, error) {
+	if id.Marker == "" {
+		return Verdict{}, nil
+	}
+	environ, err := from.readEnviron(id.PID)
+	if err != nil {
+		if verdict, gone := from.gone(id.PID); gone {
+			return verdict, nil
+		}
+		return Verdict{}, err
+	}
+	present, wellFormed := lookForMarker(environ, s.markerVariable, id.Marker)
+	switch {
+	case present:
+		return verdictOf(false), nil
+	case wellFormed && !s.liveEnviron && !borrowed && id.Start == 0 && id.Unique == 0:
+		return Verdict{State: Dead, Reason: PIDReused}, nil
+	default:
+		return Verdict{}, nil
+	}
 }
 
 // lookForMarker looks for the variable in an environment block: entries of
@@ -311,6 +429,23 @@ func terminated(environ []byte) func(yield func(entry []byte) bool) {
 // Recorders round to whole seconds, and the conversion of a start stamp to
 // wall time is good to a clock tick at best.
 const windowTolerance = 2 * time.Second
+
+// judgeBounds judges by NotBefore and NotAfter, as far as the numbers leave it open.
+// NoEvidence, with the cause if there is one, is no decision.
+func judgeBounds(id *Identity, numbers agreement, stamp uint64, from facts) (Verdict, error) {
+	if id.NotBefore.IsZero() && id.NotAfter.IsZero() {
+		return Verdict{}, nil
+	}
+	began, err := from.wallStart(stamp)
+	if err != nil {
+		return Verdict{}, err
+	}
+	verdict, decided := judgeWindow(id, began)
+	if decided && (verdict.State == Alive || numbers != agrees) {
+		return verdict, nil
+	}
+	return Verdict{}, nil // two proofs that contradict each other are none
+}
 
 // judgeWindow holds the wall time at which the PID's holder started against
 // the bounds of the record.

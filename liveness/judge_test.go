@@ -603,3 +603,33 @@ func TestBoundOfTheYearZeroIsOne(t *testing.T) {
 	c.Check(decided, qt.IsTrue)
 	c.Check(verdict, qt.Equals, liveness.Verdict{State: liveness.Dead, Reason: liveness.Rebooted})
 }
+
+// Windows may count up the boot when it wakes from hibernation with its processes.
+func TestProcessOfAnotherBootThatStartedAtTheSameMomentIsNoProofOfAReboot(t *testing.T) {
+	t.Parallel()
+	c := qt.New(t)
+	id := liveness.Identity{PID: 12, Boot: bootid.ID{Boot: "counter-7", Quality: bootid.Native}, Start: 5, Unique: 9}
+	now := id
+	now.Boot.Boot = "counter-8"
+	noStart := id
+	noStart.Start = 0
+	rebooted := liveness.Verdict{State: liveness.Dead, Reason: liveness.Rebooted}
+	for _, test := range []struct {
+		name   string
+		id     liveness.Identity
+		holder *liveness.Holder
+		want   liveness.Verdict
+	}{
+		{"nobody has the PID", id, nil, rebooted},
+		{"it cannot be read", id, &liveness.Holder{Denied: errors.New("denied")}, rebooted},
+		{"another start", id, &liveness.Holder{StartStamp: 6}, rebooted},
+		{"the same start", id, &liveness.Holder{StartStamp: 5}, liveness.Verdict{}},
+		{"the same start, exited", id, &liveness.Holder{StartStamp: 5, Zombie: true}, rebooted},
+		{"no start on record", noStart, &liveness.Holder{StartStamp: 0, Unique: 9}, rebooted},
+	} {
+		scope := liveness.NewScope(now, liveness.Options{})
+		c.Check(scope.JudgeAll(test.id, test.holder), qt.Equals, rebooted, qt.Commentf("elsewhere: %s", test.name))
+		scope.SetBootsMayContinue()
+		c.Check(scope.JudgeAll(test.id, test.holder), qt.Equals, test.want, qt.Commentf(test.name))
+	}
+}

@@ -65,6 +65,7 @@ func newView(options Options) (procView, error) {
 	view.markerVariable = options.MarkerVariable
 	view.highestPID = linuxMaxPID
 	view.lastBoot = new(atomic.Pointer[comparedBoot])
+	view.starts = &starts
 	return view, nil
 }
 

@@ -31,7 +31,7 @@ func (view) check(id *Identity) Verdict {
 	return unreadable(errUnsupported())
 }
 
-func (view) pin(*Identity) (Hold, error)          { return nil, errUnsupported() }
+func (view) open(*Identity) (Hold, error)         { return nil, errUnsupported() }
 func (view) newMultiplexer() (multiplexer, error) { return nil, errUnsupported() }
 
 func (view) findMarked(context.Context) ([]MarkedProcess, []error, error) {

@@ -33,12 +33,13 @@ func newView(options Options) (windowsView, error) {
 	}
 	view := windowsView{inContainer: hasValue(registry.LOCAL_MACHINE, `SYSTEM\CurrentControlSet\Control`, "ContainerType")}
 	view.scope = scope{
-		exclusive:      options.ExclusiveNamespace,
-		sameMachine:    options.SameMachine,
-		markerVariable: options.MarkerVariable,
-		liveEnviron:    true,
-		highestPID:     maxPID,
-		lastBoot:       new(atomic.Pointer[comparedBoot]),
+		exclusive:        options.ExclusiveNamespace,
+		sameMachine:      options.SameMachine,
+		markerVariable:   options.MarkerVariable,
+		liveEnviron:      true,
+		highestPID:       maxPID,
+		bootsMayContinue: true,
+		lastBoot:         new(atomic.Pointer[comparedBoot]),
 	}
 	view.boot, _ = bootid.Current() // unreadable: nothing is the same boot
 	return view, nil
@@ -165,28 +166,27 @@ func (v *windowsView) check(id *Identity) Verdict {
 		now.lastBoot = nil
 		v = &now
 	}
-	verdict, sameBoot, decided := v.judge(id)
-	if decided && verdict.Reason != Rebooted {
-		return verdict
-	}
-	found, err := open(id.PID)
-	defer found.close()
-	switch {
-	case decided:
-		// Whether the boot's counter is raised when Windows wakes from
-		// hibernation, with all processes, is not known. A process that was
-		// created at the very same 100 ns is no stranger.
-		if id.Start != 0 && err == nil && found.start == id.Start && !found.exited {
-			return Verdict{Reason: NoEvidence}
-		}
-		return verdict
+	look := windowsLook{windowsView: v}
+	defer func() { look.opened.close() }()
+	return v.judge(id, &look, nil)
+}
+
+// windowsLook keeps open the process that it has looked at, so that what is read
+// afterwards is of that one.
+type windowsLook struct {
+	*windowsView
+	opened opened
+}
+
+func (l *windowsLook) look(pid int) (holder, Verdict, bool) {
+	var err error
+	switch l.opened, err = open(pid); {
 	case errors.Is(err, errNobody):
-		return v.nobody()
+		return holder{}, l.nobody(), false
 	case err != nil:
-		return unreadable(err)
-	default:
-		return v.judgeHolder(id, sameBoot, found.holder, v)
+		return holder{}, unreadable(err), false
 	}
+	return l.opened.holder, Verdict{}, true
 }
 
 // nobody judges a PID that no process has that can be seen.

@@ -94,9 +94,9 @@ func NewProcess(id Identity, hold Hold) *Process { return &Process{id, hold} }
 // processes is what a system gives beyond verdicts. The views of the systems
 // implement it.
 type processes interface {
-	// pin pins the recorded process. The error is a VerdictError when its
+	// open pins the recorded process. The error is a VerdictError when its
 	// verdict is not Alive.
-	pin(*Identity) (Hold, error)
+	open(*Identity) (Hold, error)
 	newMultiplexer() (multiplexer, error)
 	// findMarked lists the processes that carry a marker, and says whose
 	// environment could not be read. Inherited is not set.
@@ -107,7 +107,7 @@ func openProcess(system processes, id Identity) (*Process, error) {
 	if id.IsZero() {
 		return nil, openError(id, &VerdictError{unreadable(errZeroIdentity)})
 	}
-	hold, err := system.pin(&id)
+	hold, err := system.open(&id)
 	if err != nil {
 		return nil, openError(id, err)
 	}

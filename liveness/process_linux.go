@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func (v *procView) pin(id *Identity) (Hold, error) {
+func (v *procView) open(id *Identity) (Hold, error) {
 	fd, err := v.openPidfd(id)
 	if err != nil {
 		return nil, err

@@ -23,7 +23,7 @@ type processHandle struct {
 	ended []windows.Handle
 }
 
-func (v *windowsView) pin(id *Identity) (Hold, error) {
+func (v *windowsView) open(id *Identity) (Hold, error) {
 	handle, err := v.openHandle(id, queryAccess|windows.PROCESS_TERMINATE)
 	if err != nil {
 		return nil, err

@@ -90,15 +90,7 @@ func (v *sysctlView) check(id *Identity) Verdict {
 		now.lastBoot = nil
 		v = &now
 	}
-	verdict, sameBoot, decided := v.judge(id)
-	if decided {
-		return verdict
-	}
-	holder, verdict, found := v.look(id.PID)
-	if !found {
-		return verdict
-	}
-	return v.judgeHolder(id, sameBoot, holder, v)
+	return v.judge(id, v, nil)
 }
 
 // look finds the process that has the PID, or else gives the verdict on

@@ -9,7 +9,7 @@ import (
 
 // This file gives the view of macOS and the BSDs what goes beyond verdicts.
 
-func (v *sysctlView) pin(id *Identity) (Hold, error) {
+func (v *sysctlView) open(id *Identity) (Hold, error) {
 	k, err := v.kernel.kqueue()
 	if err != nil {
 		return nil, err

@@ -124,7 +124,7 @@ func (s *System) Check(id Identity) Verdict {
 
 // CompareBoot implements [BootComparer].
 func (s *System) CompareBoot(boot bootid.ID) bootid.Relation {
-	relation, _ := s.compareBoot(boot)
+	relation, _ := s.compareBoot(&boot)
 	return relation
 }
 
