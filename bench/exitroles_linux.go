@@ -20,7 +20,7 @@ func notifiedRole(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	watch, err := liveness.NewWatch(system)
+	watch, err := system.NewWatch()
 	if err != nil {
 		return err
 	}

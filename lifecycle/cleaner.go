@@ -18,8 +18,9 @@ type Cleaner struct {
 	Store Store
 
 	// Liveness judges processes; nil is liveness.New(liveness.Options{}). If it
-	// is a [liveness.BootComparer], it also judges whether a heartbeat is of this
-	// boot, and if it is a [liveness.Opener], processes are ended by it.
+	// has the method CompareBoot of [liveness.System], it also judges whether a
+	// heartbeat is of this boot, and if it is a [liveness.Opener], processes are
+	// ended by it.
 	Liveness liveness.Liveness
 
 	// Clock is the clock of ages; nil is that of the running system.

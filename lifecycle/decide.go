@@ -40,6 +40,12 @@ func (c Cleaner) decider() (*decider, error) {
 	return newDecider(c), nil
 }
 
+// bootComparer is a Liveness that relates a recorded boot to the running one by the
+// rules of its Check, as [liveness.System] does.
+type bootComparer interface {
+	CompareBoot(bootid.ID) bootid.Relation
+}
+
 func newDecider(c Cleaner) *decider {
 	d := &decider{Cleaner: c, now: Beat(c.Clock)}
 	d.compareBoot = func(boot bootid.ID) bootid.Relation {
@@ -50,7 +56,7 @@ func newDecider(c Cleaner) *decider {
 		return relation
 	}
 	// A Liveness of another boot than that of the Clock is no judge of ages.
-	if comparer, ok := c.Liveness.(liveness.BootComparer); ok && comparer.CompareBoot(d.now.Boot) == bootid.SameBoot {
+	if comparer, ok := c.Liveness.(bootComparer); ok && comparer.CompareBoot(d.now.Boot) == bootid.SameBoot {
 		d.compareBoot = comparer.CompareBoot
 	}
 	return d

@@ -38,7 +38,7 @@ func (c Cleaner) Orphans(ctx context.Context) iter.Seq2[liveness.MarkedProcess, 
 			err     error
 		}
 		var all []listed
-		for process, err := range liveness.Marked(ctx, d.Liveness) {
+		for process, err := range marked(ctx, d.Liveness) {
 			all = append(all, listed{process, err})
 		}
 		recorded, err := c.markers(ctx)
@@ -55,6 +55,19 @@ func (c Cleaner) Orphans(ctx context.Context) iter.Seq2[liveness.MarkedProcess, 
 			}
 		}
 	}
+}
+
+// marked lists the marked processes, if the Liveness can as [liveness.System] can.
+func marked(ctx context.Context, l liveness.Liveness) iter.Seq2[liveness.MarkedProcess, error] {
+	lister, ok := l.(interface {
+		Marked(context.Context) iter.Seq2[liveness.MarkedProcess, error]
+	})
+	if !ok {
+		return func(yield func(liveness.MarkedProcess, error) bool) {
+			yield(liveness.MarkedProcess{}, fmt.Errorf("lifecycle: list orphans: by a %T: %w", l, errors.ErrUnsupported))
+		}
+	}
+	return lister.Marked(ctx)
 }
 
 // markers returns the markers on record.

@@ -13,6 +13,7 @@ import (
 	"github.com/rollcall-go/rollcall/lifecycle"
 	"github.com/rollcall-go/rollcall/lifecycle/memstore"
 	"github.com/rollcall-go/rollcall/liveness"
+	"github.com/rollcall-go/rollcall/liveness/livenesstest"
 )
 
 // The tests of this file are on real processes, on every system that has a
@@ -158,4 +159,18 @@ func TestWithoutAllRecordsNobodyIsCalledAnOrphan(t *testing.T) {
 	c.Assert(errs, qt.HasLen, 1)
 	c.Check(errs[0], qt.ErrorIs, failed)
 	c.Check(errs[0], qt.ErrorMatches, `lifecycle: list orphans: read record "a": failed`)
+}
+
+// The scripted Liveness lists no processes.
+func TestOrphansOfALivenessThatListsNone(t *testing.T) {
+	t.Parallel()
+	c := qt.New(t)
+	var errs []error
+	for process, err := range newCleaner(livenesstest.New(), new(memstore.Store)).Orphans(t.Context()) {
+		c.Check(process, qt.Equals, liveness.MarkedProcess{})
+		errs = append(errs, err)
+	}
+	c.Assert(errs, qt.HasLen, 1)
+	c.Check(errs[0], qt.ErrorIs, errors.ErrUnsupported)
+	c.Check(errs[0], qt.ErrorMatches, `lifecycle: list orphans: by a \*livenesstest.World: unsupported operation`)
 }

@@ -129,7 +129,6 @@ func TestProcessIsEndedAloneWhereItsGroupIsNotItsOwn(t *testing.T) {
 	}{
 		{nil, []string{"group"}},
 		{liveness.ErrNotLeader, []string{"group", "process"}},
-		{liveness.ErrOwnGroup, []string{"group", "process"}},
 		{os.ErrPermission, []string{"group"}},
 	} {
 		process := &grouped{err: test.err}
@@ -244,7 +243,7 @@ func TestTerminationLeavesWhomItDoesNotKnow(t *testing.T) {
 		{"a stranger has its PID", liveness.Verdict{State: liveness.Dead, Reason: liveness.PIDReused}, nil},
 		{"not known", liveness.Verdict{}, liveness.ErrUndecided},
 	} {
-		cleaner := lifecycle.Cleaner{Liveness: opener{always{}, &liveness.VerdictError{Verdict: test.verdict}}, Terminate: new(lifecycle.Termination)}
+		cleaner := lifecycle.Cleaner{Liveness: opener{always{}, test.verdict.Refusal()}, Terminate: new(lifecycle.Termination)}
 		err := cleaner.EndProcess(c.Context(), record)
 		if test.want == nil {
 			c.Check(err, qt.IsNil, qt.Commentf(test.name))

@@ -83,12 +83,8 @@ func (w Watcher) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	watch, err := liveness.NewWatch(d.Liveness)
-	if err != nil {
-		watch = nil // all is polled
-	}
 	r := &watching{
-		Watcher: w, cleaner: d.Cleaner, watch: watch, records: map[string][]Record{},
+		Watcher: w, cleaner: d.Cleaner, watch: newWatch(d.Liveness), records: map[string][]Record{},
 		again: make(chan struct{}, 1), notEnded: make(chan error),
 	}
 	ctx, cancel := context.WithCancel(ctx)
@@ -109,12 +105,28 @@ func (w Watcher) Run(ctx context.Context) error {
 			return nil
 		}}
 	}
-	if watch != nil {
-		defer watch.Close() //nolint:errcheck // nothing is lost with it
+	if r.watch != nil {
+		defer r.watch.Close() //nolint:errcheck // nothing is lost with it
 		r.deaths = make(chan liveness.Identity, deathsAtOnce)
 		waiting.Go(func() { r.wait(ctx) })
 	}
 	return r.run(ctx)
+}
+
+// newWatch returns nil if the Liveness cannot watch processes as [liveness.System] can:
+// all is polled then.
+func newWatch(l liveness.Liveness) *liveness.Watch {
+	watcher, ok := l.(interface {
+		NewWatch() (*liveness.Watch, error)
+	})
+	if !ok {
+		return nil
+	}
+	watch, err := watcher.NewWatch()
+	if err != nil {
+		return nil
+	}
+	return watch
 }
 
 // watching is one Run.

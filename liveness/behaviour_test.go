@@ -19,7 +19,7 @@ import (
 
 // judge is the Liveness of this system. Without an implementation the test is
 // done after it has seen that the answer is Unknown.
-func judge(t *testing.T) (liveness.Liveness, *qt.C) {
+func judge(t *testing.T) (*liveness.System, *qt.C) {
 	t.Parallel()
 	c := qt.New(t)
 	system, err := liveness.New(liveness.Options{})

@@ -20,7 +20,7 @@ func ExampleParse() {
 	fmt.Println(err)
 
 	_, err = liveness.Parse("rollcall2 what=ever")
-	fmt.Println(errors.Is(err, liveness.ErrNewerVersion))
+	fmt.Println(errors.Is(err, liveness.ErrInvalid))
 
 	_, err = liveness.Parse("4711\n")
 	fmt.Println(err)

@@ -3,6 +3,8 @@ package liveness
 import (
 	"os"
 	"sync"
+
+	"github.com/rollcall-go/rollcall/internal/pinned"
 )
 
 // FakeKqueue plays a kqueue and its kernel. A process has
@@ -90,7 +92,7 @@ type fakeView struct {
 	k         *FakeKqueue
 }
 
-func (v fakeView) open(id *Identity) (Hold, error) {
+func (v fakeView) open(id *Identity) (pinned.Process, error) {
 	v.k.mu.Lock()
 	v.k.open++
 	v.k.mu.Unlock()

@@ -1,22 +1,33 @@
 package liveness
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"sync/atomic"
 	"time"
 
 	"github.com/rollcall-go/rollcall/bootid"
 	"github.com/rollcall-go/rollcall/internal/kinfo"
+	"github.com/rollcall-go/rollcall/internal/pinned"
 )
 
 // The internals that tests look at.
-type Scope = scope
+type (
+	Scope        = scope
+	VerdictError = verdictError
+)
+
+const MarkerVariable = defaultVariable
 
 var (
-	LookForMarker = lookForMarker
-	FindMarker    = findMarker
-	SetInherited  = setInherited
+	LookForMarker     = lookForMarker
+	FindMarker        = findMarker
+	SetInherited      = setInherited
+	ErrOwnGroup       = pinned.ErrOwnGroup
+	ErrNewerVersion   = errNewerVersion
+	ErrInvalidOptions = errInvalidOptions
 )
 
 // NewScope makes the scope of a view that is where id was recorded.
@@ -24,7 +35,7 @@ func NewScope(id Identity, options Options) Scope {
 	return scope{
 		boot: id.Boot, namespace: id.Namespace,
 		exclusive: options.ExclusiveNamespace, sameMachine: options.SameMachine,
-		markerVariable: MarkerVariable, highestPID: 1 << 22,
+		markerVariable: defaultVariable, highestPID: 1 << 22,
 	}
 }
 
@@ -88,7 +99,7 @@ func (h *Holder) readEnviron(int) ([]byte, error) {
 		environ += "?\x00"
 	}
 	if h.Marker != "" {
-		environ += MarkerVariable + "=" + h.Marker + "\x00"
+		environ += defaultVariable + "=" + h.Marker + "\x00"
 	}
 	return []byte(environ), nil
 }
@@ -162,7 +173,7 @@ type Sysctl struct{ sysctlView }
 // NewSysctl makes one.
 func NewSysctl(system kinfo.System, kernel *Kernel, options Options) (*Sysctl, error) {
 	if options.MarkerVariable == "" {
-		options.MarkerVariable = MarkerVariable
+		options.MarkerVariable = defaultVariable
 	}
 	view, err := newSysctlView(system, kernel, options)
 	return &Sysctl{view}, err
@@ -170,6 +181,12 @@ func NewSysctl(system kinfo.System, kernel *Kernel, options Options) (*Sysctl, e
 
 func (s *Sysctl) Check(id Identity) Verdict          { return s.check(&id) }
 func (s *Sysctl) Open(id Identity) (*Process, error) { return openProcess(&s.sysctlView, id) }
+
+// NewWatch and Marked are those of a System.
+func (s *Sysctl) NewWatch() (*Watch, error) { return watchBy(&s.sysctlView) }
+func (s *Sysctl) Marked(ctx context.Context) iter.Seq2[MarkedProcess, error] {
+	return markedBy(ctx, &s.sysctlView)
+}
 
 // Capture returns the identity of a process of that kernel.
 func (s *Sysctl) Capture(pid int) (Identity, error) { return s.capture(pid) }

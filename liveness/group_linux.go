@@ -8,6 +8,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/rollcall-go/rollcall/internal/pinned"
 )
 
 func (p *pidfd) SignalGroup(sig os.Signal) error {
@@ -17,7 +19,7 @@ func (p *pidfd) SignalGroup(sig os.Signal) error {
 	}
 	return p.with(func(fd int) error {
 		if p.pid == unix.Getpgrp() {
-			return ErrOwnGroup
+			return pinned.ErrOwnGroup
 		}
 		leads, err := p.leads(fd)
 		if err != nil {

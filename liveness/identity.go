@@ -360,9 +360,9 @@ func unescape(s string) (string, bool) {
 // Parse reads the text of [Identity.String], with a newline at its end or
 // without, as a file may have it. The empty string is the zero Identity. A text
 // that was cut short or changed anywhere is refused. Fields of a newer version
-// are kept and written out again by String. Its errors match [ErrInvalid], and
-// [ErrNewerVersion] where the whole format is newer; they name the field, and
-// quote at most the start of a text.
+// are kept and written out again by String; a text whose whole format is newer is
+// refused, and the error says so. Errors match [ErrInvalid], name the field, and quote
+// at most the start of a text.
 func Parse(text string) (Identity, error) {
 	id, err := parse(strings.TrimSuffix(text, "\n"))
 	if err != nil {
@@ -387,7 +387,7 @@ func parse(text string) (Identity, error) {
 	version, _, _ := strings.Cut(text, " ")
 	if version != identityPrefix {
 		if newerVersion(version) {
-			return Identity{}, fmt.Errorf("%w: %w: %s", ErrInvalid, ErrNewerVersion, quoteStart(version))
+			return Identity{}, fmt.Errorf("%w: %w: %s", ErrInvalid, errNewerVersion, quoteStart(version))
 		}
 		return Identity{}, fmt.Errorf("%w: it does not start with %q", ErrInvalid, identityPrefix)
 	}

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/rollcall-go/rollcall/internal/pinned"
 )
 
 // This file acts on processes of macOS and the BSDs by what a kqueue tells of
@@ -89,7 +91,7 @@ func (q *kqueueMultiplexer) add(id *Identity, key uint64) (watchedPin, error) {
 	if err != nil {
 		return nil, err
 	}
-	return nil, &VerdictError{verdict}
+	return nil, &verdictError{verdict}
 }
 
 // judge registers the process and judges it then. A registration for its PID, of
@@ -105,7 +107,7 @@ func (r *registered) judge() (Verdict, error) {
 	case verdict.State == Dead:
 		return verdict, nil
 	case verdict.State == Unknown:
-		return verdict, &VerdictError{verdict}
+		return verdict, &verdictError{verdict}
 	case errors.Is(err, ErrNoProcess): // a kqueue knows no zombies
 		return Verdict{State: Dead, Reason: NoProcess}, nil
 	case err == nil && r.doubts > 0:
@@ -163,7 +165,7 @@ type kqueuePin struct {
 	closed atomic.Bool
 }
 
-func newKqueuePin(k kqueue, check func(*Identity) Verdict, id *Identity) (Hold, error) {
+func newKqueuePin(k kqueue, check func(*Identity) Verdict, id *Identity) (pinned.Process, error) {
 	q := newKqueueMultiplexer(k, check)
 	r, err := q.add(id, 1)
 	if err != nil {
@@ -227,7 +229,7 @@ func (p *kqueuePin) verify() error {
 		return os.ErrClosed
 	}
 	if verdict := p.multiplexer.check(&p.id); verdict.State != Alive {
-		return &VerdictError{verdict}
+		return &verdictError{verdict}
 	}
 	over, err := p.ended()
 	if over {
@@ -255,7 +257,7 @@ func (p *kqueuePin) SignalGroup(sig os.Signal) error {
 	case ownErr != nil:
 		return ownErr
 	case own == p.id.PID:
-		return ErrOwnGroup
+		return pinned.ErrOwnGroup
 	case errors.Is(err, ErrNoProcess):
 		return p.lostGroup()
 	case err != nil:

@@ -94,9 +94,8 @@
 //
 // # Errors
 //
-// Errors match [ErrInvalid], [ErrNewerVersion], [ErrInvalidOptions],
-// [ErrNoProcess], [ErrUndecided], [ErrNotLeader], [ErrOwnGroup], [os.ErrClosed] or
-// [errors.ErrUnsupported], or wrap the error of the failed system call or of the
+// Errors match [ErrInvalid], [ErrNoProcess], [ErrUndecided], [ErrNotLeader],
+// [os.ErrClosed] or [errors.ErrUnsupported], or wrap the error of the failed system call or of the
 // context.
 package liveness
 

@@ -3,7 +3,6 @@ package liveness
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"iter"
 )
@@ -23,12 +22,12 @@ type MarkedProcess struct {
 	Inherited bool
 }
 
-// Marked lists the living processes that carry a marker, in a variable that the
-// Options of the Liveness name: those that were planted, see [Plant], and whatever
-// they have started since, because children inherit the marker. A caller who
-// leaves out the markers on record has the orphans: what was started, and then
-// lost before or after it was recorded. The caller's own process is left out; an
-// ancestor that carries a marker is not.
+// Marked lists the living processes that carry a marker in the variable
+// ROLLCALL_MARKER: those that were planted, see [Plant], and whatever they have started
+// since, because children inherit the marker. For another variable call
+// [System.Marked]. A caller who leaves out the markers on record has the orphans: what
+// was started, and then lost before or after it was recorded. The caller's own process
+// is left out; an ancestor that carries a marker is not.
 //
 // A process whose environment could not be read may carry a marker. It is told as
 // an error with its PID, and the listing goes on: other users' processes are
@@ -39,25 +38,30 @@ type MarkedProcess struct {
 // was forked and has executed no program yet has the environment of its parent: it is
 // listed with the marker of that, if any.
 //
-// The Liveness is one that [New] returned. An error matches
-// [errors.ErrUnsupported] and is the only one where processes cannot be listed: on
-// systems that [Open] does not know, without a /proc of this PID namespace, with a
-// Root that shows another, and with any other Liveness. When ctx is done, the last
-// error wraps ctx.Err().
+// An error matches [errors.ErrUnsupported] and is the only one where processes cannot
+// be listed: on systems that [Open] does not know, without a /proc of this PID
+// namespace, and with a Root that shows another. When ctx is done, the last error wraps
+// ctx.Err().
 //
 // Linux: every /proc/PID/environ is read. Windows: that of every process that may
 // be opened, of the same word size, out of its memory. macOS and the BSDs: what
 // sysctl(3) gives of each; DragonFly gives no environment, which is an error that
 // matches errors.ErrUnsupported.
-func Marked(ctx context.Context, l Liveness) iter.Seq2[MarkedProcess, error] {
+func Marked(ctx context.Context) iter.Seq2[MarkedProcess, error] {
+	return func(yield func(MarkedProcess, error) bool) {
+		system, err := New(Options{})
+		if err != nil {
+			yield(MarkedProcess{}, fmt.Errorf("liveness: list marked processes: %w", err))
+			return
+		}
+		system.Marked(ctx)(yield)
+	}
+}
+
+func markedBy(ctx context.Context, system processes) iter.Seq2[MarkedProcess, error] {
 	return func(yield func(MarkedProcess, error) bool) {
 		failed := func(err error) bool {
 			return yield(MarkedProcess{}, fmt.Errorf("liveness: list marked processes: %w", err))
-		}
-		system, ok := l.(processes)
-		if !ok {
-			failed(fmt.Errorf("by a %T: %w", l, errors.ErrUnsupported))
-			return
 		}
 		found, unread, err := system.findMarked(ctx)
 		setInherited(found)

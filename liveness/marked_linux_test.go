@@ -17,7 +17,7 @@ func markedRole(args []string) {
 	system, err := liveness.New(liveness.Options{})
 	must(err)
 	found, told := 0, false
-	for _, err := range liveness.Marked(waitForever(), system) {
+	for _, err := range system.Marked(waitForever()) {
 		switch {
 		case err == nil:
 			found++
@@ -50,7 +50,7 @@ func TestZombiesAndThoseInPassingAreNotListed(t *testing.T) {
 	child.KillUnreaped(t)
 	system := newLiveness(t, liveness.Options{})
 	c.Check(withMarkerOf(t, system, marker), qt.HasLen, 0)
-	for _, err := range liveness.Marked(t.Context(), system) {
+	for _, err := range system.Marked(t.Context()) {
 		c.Check(err, qt.Not(qt.ErrorIs), fs.ErrNotExist)
 		c.Check(err, qt.Not(qt.ErrorIs), liveness.ErrNoProcess)
 	}
@@ -73,7 +73,7 @@ func markedSelfRole([]string) {
 	self, err := liveness.Self()
 	must(err)
 	found := false
-	for process, err := range liveness.Marked(waitForever(), system) {
+	for process, err := range system.Marked(waitForever()) {
 		found = found || err == nil && process.Identity.PID == self.PID
 	}
 	fmt.Println(found)

@@ -115,7 +115,7 @@ func TestMarkerOfAProcessWhoseLeadingThreadExitedIsRead(t *testing.T) {
 	wantVerdict(c, withMarker(id, marker), liveness.Alive, liveness.SameProcess)
 	wantVerdict(c, withMarker(id, "another"), liveness.Dead, liveness.PIDReused)
 	found := false
-	for process, err := range liveness.Marked(t.Context(), newLiveness(t, liveness.Options{})) {
+	for process, err := range newLiveness(t, liveness.Options{}).Marked(t.Context()) {
 		if err == nil && process.Identity.Marker == marker {
 			found = true
 			c.Check(process.Identity.PID, qt.Equals, child.PID())
@@ -140,7 +140,7 @@ func TestMarkerBesideAnOddEntryIsFound(t *testing.T) {
 		wantVerdict(c, withMarker(id, marker), liveness.Alive, liveness.SameProcess)
 		wantVerdict(c, withMarker(id, "another"), liveness.Unknown, liveness.NoEvidence)
 		found := false
-		for process, err := range liveness.Marked(t.Context(), newLiveness(t, liveness.Options{})) {
+		for process, err := range newLiveness(t, liveness.Options{}).Marked(t.Context()) {
 			found = found || err == nil && process.Identity.PID == child.PID() && process.Identity.Marker == marker
 		}
 		c.Check(found, qt.IsTrue, qt.Commentf("beside %q", odd))

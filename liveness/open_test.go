@@ -119,9 +119,9 @@ func TestUndecidedProcessIsNotOpened(t *testing.T) {
 }
 
 // refused checks that a record is not opened, and why.
-func refused(c *qt.C, system liveness.Liveness, id liveness.Identity, want error, reason liveness.Reason) {
+func refused(c *qt.C, system liveness.Opener, id liveness.Identity, want error, reason liveness.Reason) {
 	c.Helper()
-	process, err := system.(liveness.Opener).Open(id)
+	process, err := system.Open(id)
 	c.Check(process, qt.IsNil)
 	c.Check(err, qt.ErrorIs, want)
 	var verdict *liveness.VerdictError

@@ -1,7 +1,9 @@
 package liveness_test
 
 import (
+	"context"
 	"errors"
+	"iter"
 	"runtime"
 	"strings"
 	"testing"
@@ -12,9 +14,17 @@ import (
 	"github.com/rollcall-go/rollcall/liveness"
 )
 
+// able is a System, or one on a played kernel.
+type able interface {
+	liveness.Liveness
+	liveness.Opener
+	NewWatch() (*liveness.Watch, error)
+	Marked(context.Context) iter.Seq2[liveness.MarkedProcess, error]
+}
+
 // expectRow holds what was captured of a process that carries a marker, and what
 // can be done with it, against the row of docs/platforms.md.
-func expectRow(t testing.TB, row map[string]string, system liveness.Liveness, id liveness.Identity, marker string) {
+func expectRow(t testing.TB, row map[string]string, system able, id liveness.Identity, marker string) {
 	t.Helper()
 	has := map[bool]string{true: "yes", false: "no"}
 	proctest.OneOf(t, "start", row["start"], has[id.Start != 0])
@@ -32,16 +42,14 @@ func expectRow(t testing.TB, row map[string]string, system liveness.Liveness, id
 	proctest.OneOf(t, "marker", row["marker"], proves)
 
 	handle, wait := "no", "no"
-	if opener, ok := system.(liveness.Opener); ok {
-		process, err := opener.Open(id)
-		if err == nil {
-			process.Close()
-			handle = map[string]string{"proc": "pidfd", "nt": "handle", "sysctl": "no"}[kind(system)] // the last one looks again, and holds nothing
-		} else if !errors.Is(err, errors.ErrUnsupported) {
-			t.Error(err)
-		}
+	process, err := system.Open(id)
+	if err == nil {
+		process.Close()
+		handle = map[string]string{"proc": "pidfd", "nt": "handle", "sysctl": "no"}[kind(system)] // the last one looks again, and holds nothing
+	} else if !errors.Is(err, errors.ErrUnsupported) {
+		t.Error(err)
 	}
-	watch, err := liveness.NewWatch(system)
+	watch, err := system.NewWatch()
 	if err == nil {
 		watch.Close()
 		wait = map[string]string{"proc": "pidfd", "nt": "handle", "sysctl": "kqueue"}[kind(system)]

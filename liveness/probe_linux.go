@@ -128,7 +128,7 @@ func viewOf(root string, own procView) (procView, error) {
 		return procView{}, &os.PathError{Op: "statfs", Path: root, Err: err}
 	}
 	if stat.Type != unix.PROC_SUPER_MAGIC {
-		return procView{}, fmt.Errorf("%w: Root %s is not a procfs", ErrInvalidOptions, root)
+		return procView{}, fmt.Errorf("%w: Root %s is not a procfs", errInvalidOptions, root)
 	}
 	switch shows, err := showsOwnPIDs(root); {
 	case err != nil:

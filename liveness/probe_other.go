@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+
+	"github.com/rollcall-go/rollcall/internal/pinned"
 )
 
 func errUnsupported() error {
@@ -31,8 +33,8 @@ func (view) check(id *Identity) Verdict {
 	return unreadable(errUnsupported())
 }
 
-func (view) open(*Identity) (Hold, error)         { return nil, errUnsupported() }
-func (view) newMultiplexer() (multiplexer, error) { return nil, errUnsupported() }
+func (view) open(*Identity) (pinned.Process, error) { return nil, errUnsupported() }
+func (view) newMultiplexer() (multiplexer, error)   { return nil, errUnsupported() }
 
 func (view) findMarked(context.Context) ([]MarkedProcess, []error, error) {
 	return nil, nil, errUnsupported()

@@ -29,7 +29,7 @@ type windowsView struct {
 
 func newView(options Options) (windowsView, error) {
 	if options.Root != "" {
-		return windowsView{}, fmt.Errorf("%w: Root %s: Windows has no procfs", ErrInvalidOptions, options.Root)
+		return windowsView{}, fmt.Errorf("%w: Root %s: Windows has no procfs", errInvalidOptions, options.Root)
 	}
 	view := windowsView{inContainer: hasValue(registry.LOCAL_MACHINE, `SYSTEM\CurrentControlSet\Control`, "ContainerType")}
 	view.scope = scope{

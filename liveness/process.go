@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/rollcall-go/rollcall/internal/pinned"
 	"github.com/rollcall-go/rollcall/internal/signals"
 )
 
@@ -25,9 +26,9 @@ type Opener interface {
 // documentation for what is weak. Open uses a Liveness with the zero Options;
 // for others call the Open of the Liveness, see [Opener].
 //
-// Only a process whose verdict is Alive is opened. Otherwise there is a
-// [*VerdictError], which matches [ErrNoProcess] when the recorded process is
-// dead and [ErrUndecided] when that is not known. The zero Identity and one that
+// Only a process whose verdict is Alive is opened. Otherwise the error is that of
+// [Verdict.Refusal]: it matches [ErrNoProcess] when the recorded process is dead and
+// [ErrUndecided] when that is not known. The zero Identity and one that
 // no process can have give an error that matches [ErrInvalid] too. Opening sends
 // nothing.
 //
@@ -45,21 +46,27 @@ func Open(id Identity) (*Process, error) {
 	return system.Open(id)
 }
 
-// VerdictError says that a process was not opened, because it is not known to
-// be alive. It matches [ErrNoProcess] when the verdict is Dead and [ErrUndecided]
-// when it is Unknown, and whatever the Err of the verdict matches.
-type VerdictError struct{ Verdict Verdict }
+// verdictError says that a process is not opened, because it is not known to be alive.
+type verdictError struct{ Verdict Verdict }
 
-// Error returns the sentence of the verdict.
-func (e *VerdictError) Error() string { return e.Verdict.String() }
+func (e *verdictError) Error() string { return e.Verdict.String() }
 
-// Is reports whether target is the sentinel of the verdict's State.
-func (e *VerdictError) Is(target error) bool {
+func (e *verdictError) Is(target error) bool {
 	return e.Verdict.State == Dead && target == ErrNoProcess || e.Verdict.State == Unknown && target == ErrUndecided
 }
 
-// Unwrap returns the Err of the verdict.
-func (e *VerdictError) Unwrap() error { return e.Verdict.Err }
+func (e *verdictError) Unwrap() error { return e.Verdict.Err }
+
+// Refusal returns the error with which [Open] refuses a process of this verdict: nil if
+// it is Alive. The error matches [ErrNoProcess] when the verdict is Dead,
+// [ErrUndecided] when it is Unknown, and whatever Err matches. Its text is that of
+// String. It is for an [Opener] that judges by itself.
+func (v Verdict) Refusal() error {
+	if v.State == Alive {
+		return nil
+	}
+	return &verdictError{v}
+}
 
 // Process is one living process that was on record, opened by [Open]. Close it
 // when it is no longer needed. It is safe for concurrent use; after Close its
@@ -70,33 +77,21 @@ func (e *VerdictError) Unwrap() error { return e.Verdict.Err }
 // On Windows the handle also keeps the PID from being given to another process.
 type Process struct {
 	id   Identity
-	hold Hold
+	hold pinned.Process
 }
 
-// Hold is the hold on one process, of which [NewProcess] makes a Process. Its
-// methods are those of Process, without the prefix of their errors: a signal to a
-// process or group that is gone is an error that matches [ErrNoProcess], and any
-// call after Close one that matches [os.ErrClosed]. WaitGroup returns when no
-// process of the group runs any more. They are safe for concurrent use.
-type Hold interface {
-	Signal(os.Signal) error
-	SignalGroup(os.Signal) error
-	Wait(context.Context) error
-	WaitGroup(context.Context) error
-	Close() error
-}
-
-// NewProcess makes a Process of a hold on it, which is not nil. It is for an
-// [Opener] of another kind than [System]: one that wraps it, that acts on processes
-// of another machine, or the scripted one of package livenesstest.
-func NewProcess(id Identity, hold Hold) *Process { return &Process{id, hold} }
+// NewProcess makes a Process of a hold on it, which is not nil. It is for an [Opener]
+// of another kind than [System], such as the scripted one of package livenesstest.
+// The methods of the hold are those of Process, without the prefix of their errors;
+// WaitGroup returns when no process of the group runs any more.
+func NewProcess(id Identity, hold pinned.Process) *Process { return &Process{id, hold} }
 
 // processes is what a system gives beyond verdicts. The views of the systems
 // implement it.
 type processes interface {
-	// open pins the recorded process. The error is a VerdictError when its
+	// open pins the recorded process. The error is a verdictError when its
 	// verdict is not Alive.
-	open(*Identity) (Hold, error)
+	open(*Identity) (pinned.Process, error)
 	newMultiplexer() (multiplexer, error)
 	// findMarked lists the processes that carry a marker, and says whose
 	// environment could not be read. Inherited is not set.
@@ -105,7 +100,7 @@ type processes interface {
 
 func openProcess(system processes, id Identity) (*Process, error) {
 	if id.IsZero() {
-		return nil, openError(id, &VerdictError{unreadable(errZeroIdentity)})
+		return nil, openError(id, &verdictError{unreadable(errZeroIdentity)})
 	}
 	hold, err := system.open(&id)
 	if err != nil {
@@ -148,8 +143,8 @@ func (p *Process) Signal(sig os.Signal) error { return p.wrap("signal", p.hold.S
 
 // SignalGroup sends a signal to the process group that the process leads. It
 // does nothing, and the error says so, when the process does not lead one
-// ([ErrNotLeader]), when the calling process is in the group ([ErrOwnGroup]), or
-// when the group is gone ([ErrNoProcess]).
+// ([ErrNotLeader]), when the calling process is in the group
+// ([errors.ErrUnsupported]), or when the group is gone ([ErrNoProcess]).
 //
 // Linux 6.9 and later: pidfd_send_signal(2) with PIDFD_SIGNAL_PROCESS_GROUP,
 // which reaches the group also when its leader has exited and been waited for,

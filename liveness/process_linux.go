@@ -9,9 +9,11 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/rollcall-go/rollcall/internal/pinned"
 )
 
-func (v *procView) open(id *Identity) (Hold, error) {
+func (v *procView) open(id *Identity) (pinned.Process, error) {
 	fd, err := v.openPidfd(id)
 	if err != nil {
 		return nil, err
@@ -29,7 +31,7 @@ func (v *procView) openPidfd(id *Identity) (int, error) {
 		if err == nil {
 			unix.Close(fd)
 		}
-		return -1, &VerdictError{verdict}
+		return -1, &verdictError{verdict}
 	}
 	if err != nil {
 		return -1, err
@@ -60,7 +62,7 @@ func sendable(err error) error {
 	case unix.EPERM, nil:
 		return nil
 	case unix.ESRCH:
-		return &VerdictError{Verdict{State: Dead, Reason: NoProcess}}
+		return &verdictError{Verdict{State: Dead, Reason: NoProcess}}
 	default:
 		return os.NewSyscallError("pidfd_send_signal", err)
 	}

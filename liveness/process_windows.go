@@ -10,6 +10,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/windows"
+
+	"github.com/rollcall-go/rollcall/internal/pinned"
 )
 
 // processHandle is a process held by a handle, which keeps its PID too.
@@ -23,7 +25,7 @@ type processHandle struct {
 	ended []windows.Handle
 }
 
-func (v *windowsView) open(id *Identity) (Hold, error) {
+func (v *windowsView) open(id *Identity) (pinned.Process, error) {
 	handle, err := v.openHandle(id, queryAccess|windows.PROCESS_TERMINATE)
 	if err != nil {
 		return nil, err
@@ -40,7 +42,7 @@ func (v *windowsView) openHandle(id *Identity, access uint32) (windows.Handle, e
 		if err == nil {
 			windows.CloseHandle(handle)
 		}
-		return 0, &VerdictError{verdict}
+		return 0, &verdictError{verdict}
 	}
 	return handle, err
 }

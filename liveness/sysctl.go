@@ -50,7 +50,7 @@ type kernel interface {
 
 func newSysctlView(system kinfo.System, kernel kernel, options Options) (sysctlView, error) {
 	if options.Root != "" {
-		return sysctlView{}, fmt.Errorf("%w: Root %s: there is no procfs", ErrInvalidOptions, options.Root)
+		return sysctlView{}, fmt.Errorf("%w: Root %s: there is no procfs", errInvalidOptions, options.Root)
 	}
 	view := sysctlView{system: system, kernel: kernel, scope: scope{
 		exclusive:      options.ExclusiveNamespace,

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
+
+	"github.com/rollcall-go/rollcall/internal/pinned"
 )
 
 // This file gives the view of macOS and the BSDs what goes beyond verdicts.
 
-func (v *sysctlView) open(id *Identity) (Hold, error) {
+func (v *sysctlView) open(id *Identity) (pinned.Process, error) {
 	k, err := v.kernel.kqueue()
 	if err != nil {
 		return nil, err

@@ -558,7 +558,7 @@ func TestBSDMarkedProcessesAreListed(t *testing.T) {
 		}
 		found := map[int]liveness.MarkedProcess{}
 		var errs []error
-		for process, err := range liveness.Marked(c.Context(), m.liveness(c, liveness.Options{})) {
+		for process, err := range m.liveness(c, liveness.Options{}).Marked(c.Context()) {
 			if err != nil {
 				errs = append(errs, err)
 				continue

@@ -52,19 +52,9 @@ import (
 type System struct{ view }
 
 var (
-	_ Liveness     = (*System)(nil)
-	_ Opener       = (*System)(nil)
-	_ BootComparer = (*System)(nil)
+	_ Liveness = (*System)(nil)
+	_ Opener   = (*System)(nil)
 )
-
-// BootComparer is a [Liveness] that also relates a recorded boot to the running
-// one, by the rules of its Check. A heartbeat, which has a boot and no process, is
-// judged by it: with [Options.SameMachine] the machine IDs are not compared, and two
-// boot IDs that were given to containers prove nothing. A Liveness that wraps a
-// System passes it on.
-type BootComparer interface {
-	CompareBoot(bootid.ID) bootid.Relation
-}
 
 // Options are the choices of [New]. The zero value is right for a program that
 // judges processes of its own PID namespace.
@@ -89,8 +79,8 @@ type Options struct {
 	// another machine ID is Unknown, unless its boot is the running one.
 	SameMachine bool
 
-	// MarkerVariable is the environment variable that carries markers; empty
-	// is [MarkerVariable].
+	// MarkerVariable is the environment variable that carries markers; empty is
+	// ROLLCALL_MARKER.
 	MarkerVariable string
 }
 
@@ -98,14 +88,14 @@ type Options struct {
 // process runs, such as the boot ID, once; make one and keep it.
 //
 // New fails where the process has no descriptors left to look around. The error
-// matches [ErrInvalidOptions] when Root is not a procfs, or MarkerVariable is no
+// matches [ErrInvalid] when Root is not a procfs, or MarkerVariable is no
 // name of a variable.
 func New(options Options) (*System, error) {
 	if options.MarkerVariable == "" {
-		options.MarkerVariable = MarkerVariable
+		options.MarkerVariable = defaultVariable
 	}
 	if strings.ContainsAny(options.MarkerVariable, "=\x00") {
-		return nil, fmt.Errorf("liveness: %w: MarkerVariable %q", ErrInvalidOptions, options.MarkerVariable)
+		return nil, fmt.Errorf("liveness: %w: MarkerVariable %q", errInvalidOptions, options.MarkerVariable)
 	}
 	view, err := newView(options)
 	if err != nil {
@@ -122,7 +112,11 @@ func (s *System) Check(id Identity) Verdict {
 	return s.check(&id)
 }
 
-// CompareBoot implements [BootComparer].
+// CompareBoot relates a recorded boot to the running one, by the rules of Check. A
+// heartbeat, which has a boot and no process, is judged by it: with
+// [Options.SameMachine] the machine IDs are not compared, and two boot IDs that were
+// given to containers prove nothing. Package lifecycle asks any [Liveness] for this
+// method, so a Liveness that wraps a System passes it on.
 func (s *System) CompareBoot(boot bootid.ID) bootid.Relation {
 	relation, _ := s.compareBoot(&boot)
 	return relation
@@ -131,7 +125,7 @@ func (s *System) CompareBoot(boot bootid.ID) bootid.Relation {
 // Open implements [Opener]: it is [Open] by the options of the System.
 func (s *System) Open(id Identity) (*Process, error) {
 	if s.highestPID == 0 {
-		return nil, openError(id, &VerdictError{unreadable(errNotMade)})
+		return nil, openError(id, &verdictError{unreadable(errNotMade)})
 	}
 	return openProcess(&s.view, id)
 }
@@ -153,21 +147,25 @@ func (s *System) CaptureProcess(process *os.Process) (Identity, error) {
 // function [Plant] does, in the variable of [Options.MarkerVariable].
 func (s *System) Plant(cmd *exec.Cmd) string { return plant(cmd, s.markerVariable) }
 
-// NewWatch is the function [NewWatch] by this System.
-func (s *System) NewWatch() (*Watch, error) { return NewWatch(s) }
+// NewWatch returns a Watch whose processes this System judges, as the function
+// [NewWatch] does.
+func (s *System) NewWatch() (*Watch, error) { return watchBy(&s.view) }
 
-// Marked is the function [Marked] by this System.
-func (s *System) Marked(ctx context.Context) iter.Seq2[MarkedProcess, error] { return Marked(ctx, s) }
+// Marked lists the processes that carry a marker in the variable of
+// [Options.MarkerVariable], as the function [Marked] does.
+func (s *System) Marked(ctx context.Context) iter.Seq2[MarkedProcess, error] {
+	return markedBy(ctx, &s.view)
+}
 
-// MarkerVariable is the environment variable in which [Plant] puts a marker.
-const MarkerVariable = "ROLLCALL_MARKER"
+// defaultVariable is what an empty Options.MarkerVariable is.
+const defaultVariable = "ROLLCALL_MARKER"
 
 // Plant puts a new marker, a UUIDv7, into the environment that cmd will start
-// with, and returns it for [Identity.Marker]. Call it before cmd.Start. Other
+// with, as ROLLCALL_MARKER, and returns it for [Identity.Marker]. Call it before cmd.Start. Other
 // variables stay as they are; a marker planted earlier, or inherited, is
 // replaced. A host with an [Options.MarkerVariable] of its own uses
 // [System.Plant].
-func Plant(cmd *exec.Cmd) string { return plant(cmd, MarkerVariable) }
+func Plant(cmd *exec.Cmd) string { return plant(cmd, defaultVariable) }
 
 func plant(cmd *exec.Cmd, variable string) string {
 	marker := uuid.Must(uuid.NewV7()).String()

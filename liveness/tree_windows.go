@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/windows"
 
 	"github.com/rollcall-go/rollcall/internal/ntinfo"
+	"github.com/rollcall-go/rollcall/internal/pinned"
 )
 
 // member is a process of a tree, held by a handle.
@@ -96,7 +97,7 @@ func addChildren(found []member) ([]member, error) {
 	}
 	for _, process := range ntinfo.Descendants(processes, ancestors) {
 		if process.PID == uint64(os.Getpid()) {
-			return found, ErrOwnGroup
+			return found, pinned.ErrOwnGroup
 		}
 		handle, err := openListed(process)
 		if errors.Is(err, errNobody) {

@@ -48,7 +48,7 @@ type death struct {
 // multiplexer waits for the ends of many processes.
 type multiplexer interface {
 	// add pins the recorded process and waits for its end from then on. The
-	// error is a VerdictError when its verdict is not Alive.
+	// error is a verdictError when its verdict is not Alive.
 	add(id *Identity, key uint64) (watchedPin, error)
 	// wait returns the keys of processes that may have ended, at least one
 	// unless it was interrupted. One goroutine at a time may call it.
@@ -68,19 +68,23 @@ type watchedPin interface {
 	close()
 }
 
-// NewWatch returns a Watch that watches no process yet. The Liveness is one that
-// [New] returned, and judges the processes that are added. The error matches
-// [errors.ErrUnsupported] where processes cannot be watched: on systems that
-// [Open] does not know, on Linux before 5.3, with a Root that shows another PID
-// namespace, and with any other Liveness. Their callers poll [Liveness.Check].
+// NewWatch returns a Watch that watches no process yet. The processes that are added
+// are judged by a [System] with the zero Options; for others call [System.NewWatch].
+// The error matches [errors.ErrUnsupported] where processes cannot be watched: on
+// systems that [Open] does not know, on Linux before 5.3, and with a Root that shows
+// another PID namespace. Poll [Liveness.Check] there.
 //
 // A Watch keeps one descriptor of its own on Linux, three on macOS and the BSDs,
 // until it is closed.
-func NewWatch(l Liveness) (*Watch, error) {
-	system, ok := l.(processes)
-	if !ok {
-		return nil, fmt.Errorf("liveness: watch by a %T: %w", l, errors.ErrUnsupported)
+func NewWatch() (*Watch, error) {
+	system, err := New(Options{})
+	if err != nil {
+		return nil, fmt.Errorf("liveness: watch: %w", err)
 	}
+	return system.NewWatch()
+}
+
+func watchBy(system processes) (*Watch, error) {
 	m, err := system.newMultiplexer()
 	if err != nil {
 		return nil, fmt.Errorf("liveness: watch: %w", err)
@@ -120,13 +124,13 @@ func (w *Watch) add(id Identity) error {
 	case w.closed:
 		return os.ErrClosed
 	case id.IsZero():
-		return &VerdictError{unreadable(errZeroIdentity)}
+		return &verdictError{unreadable(errZeroIdentity)}
 	case w.keys[text] != 0:
 		return nil
 	}
 	w.lastKey++
 	pin, err := w.multiplexer.add(&id, w.lastKey)
-	var refused *VerdictError
+	var refused *verdictError
 	switch {
 	case errors.As(err, &refused) && refused.Verdict.State == Dead:
 		w.deaths = append(w.deaths, death{id, refused.Verdict})

@@ -175,7 +175,7 @@ func TestWatchWithoutDescriptors(t *testing.T) {
 	c.Assert(watch.Add(early), qt.IsNil)
 	restore := exhaustDescriptors(t)
 	lateErr := watch.Add(late)
-	_, watchErr := liveness.NewWatch(system)
+	_, watchErr := system.NewWatch()
 	c.Check(unix.Kill(early.PID, unix.SIGKILL), qt.IsNil)
 	c.Check(exitedUnreaped(early.PID), qt.IsNil)
 	told := make(chan liveness.Identity)
@@ -232,6 +232,6 @@ func TestKernelWithoutPidfdsWatchesNothing(t *testing.T) {
 	}
 	c := qt.New(t)
 	c.Assert(refuse(unix.SYS_PIDFD_OPEN), qt.IsNil)
-	_, err := liveness.NewWatch(newLiveness(t, liveness.Options{}))
+	_, err := newLiveness(t, liveness.Options{}).NewWatch()
 	c.Check(err, qt.ErrorIs, errors.ErrUnsupported)
 }

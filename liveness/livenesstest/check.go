@@ -153,7 +153,7 @@ func (w *World) judge(id liveness.Identity, sameBoot bool, p *process) liveness.
 		return dead(liveness.Zombie)
 	case same && sameBoot:
 		return alive
-	case marker != "" && slices.Contains(p.environ, liveness.MarkerVariable+"="+marker):
+	case marker != "" && slices.Contains(p.environ, markerVariable+"="+marker):
 		return alive
 	case marker != "" && id.Start == 0 && id.Unique == 0 && wellFormed(p.environ):
 		return dead(liveness.PIDReused) // it was started without

@@ -81,6 +81,8 @@ var (
 )
 
 const (
+	// markerVariable is that of the zero liveness.Options.
+	markerVariable = "ROLLCALL_MARKER"
 	// tick is the step of start stamps, that of Linux.
 	tick = 10 * time.Millisecond
 	// firstPID is the PID of the process that judges.
@@ -116,7 +118,7 @@ func (w *World) startUnder(pid int, marker string) liveness.Identity {
 	p := w.start(pid)
 	id := w.identity(p, w.view.Namespace)
 	if marker != "" {
-		p.environ = append(p.environ, liveness.MarkerVariable+"="+marker)
+		p.environ = append(p.environ, markerVariable+"="+marker)
 		id.Marker = marker
 	}
 	return id
@@ -167,7 +169,7 @@ func (w *World) identity(p *process, namespace liveness.Namespace) liveness.Iden
 
 // Exec has the process execute a program with this environment. Its PID, Start
 // and Unique stay the same; a marker that is not in the environment is lost. The
-// entries are "NAME=value", with [liveness.MarkerVariable] for a marker, or
+// entries are "NAME=value", with ROLLCALL_MARKER for a marker, or
 // anything else without a NUL that a careless program passes on.
 func (w *World) Exec(pid int, environ ...string) {
 	w.change(pid, func(p *process) { p.environ = environ })

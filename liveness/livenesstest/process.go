@@ -9,6 +9,7 @@ import (
 	"slices"
 	"syscall"
 
+	"github.com/rollcall-go/rollcall/internal/pinned"
 	"github.com/rollcall-go/rollcall/internal/signals"
 	"github.com/rollcall-go/rollcall/liveness"
 )
@@ -28,8 +29,8 @@ func (w *World) Open(id liveness.Identity) (*liveness.Process, error) {
 	if id.IsZero() {
 		verdict = unreadable(fmt.Errorf("%w: no process is recorded", liveness.ErrInvalid))
 	}
-	if verdict.State != liveness.Alive {
-		return nil, fmt.Errorf("livenesstest: open PID %d: %w", id.PID, &liveness.VerdictError{Verdict: verdict})
+	if err := verdict.Refusal(); err != nil {
+		return nil, fmt.Errorf("livenesstest: open PID %d: %w", id.PID, err)
 	}
 	return liveness.NewProcess(id, &hold{world: w, process: w.processes[id.PID]}), nil
 }
@@ -89,7 +90,7 @@ type hold struct {
 	closed  bool
 }
 
-var _ liveness.Hold = (*hold)(nil)
+var _ pinned.Process = (*hold)(nil)
 
 func (h *hold) Signal(sig os.Signal) error {
 	h.world.mu.Lock()
@@ -113,7 +114,7 @@ func (h *hold) SignalGroup(sig os.Signal) error {
 	group := h.group()
 	switch {
 	case h.world.self.group == h.process:
-		return liveness.ErrOwnGroup
+		return pinned.ErrOwnGroup
 	case !h.reaped() && h.process.group != h.process:
 		return liveness.ErrNotLeader
 	case len(group) == 0:

@@ -147,12 +147,12 @@ func TestProgramsLoseTheirMarkersAndPassOddEntriesOn(t *testing.T) {
 		environ                 []string
 		all, withoutBoot, alone string
 	}{
-		{"the marker alone", []string{liveness.MarkerVariable + "=m"}, alive, alive, alive},
-		{"an entry without an equals sign", []string{"odd", liveness.MarkerVariable + "=m"}, alive, alive, alive},
-		{"an empty entry", []string{"", liveness.MarkerVariable + "=m"}, alive, alive, alive},
-		{"an entry without a name", []string{"=odd", liveness.MarkerVariable + "=m"}, alive, alive, alive},
+		{"the marker alone", []string{"ROLLCALL_MARKER=m"}, alive, alive, alive},
+		{"an entry without an equals sign", []string{"odd", "ROLLCALL_MARKER=m"}, alive, alive, alive},
+		{"an empty entry", []string{"", "ROLLCALL_MARKER=m"}, alive, alive, alive},
+		{"an entry without a name", []string{"=odd", "ROLLCALL_MARKER=m"}, alive, alive, alive},
 		{"another environment", []string{"A=1"}, alive, unknown, reused},
-		{"another marker", []string{liveness.MarkerVariable + "=n"}, alive, unknown, reused},
+		{"another marker", []string{"ROLLCALL_MARKER=n"}, alive, unknown, reused},
 		{"another environment, with an odd entry", []string{"A=1", "odd"}, alive, unknown, unknown},
 		{"no environment", nil, alive, unknown, unknown},
 	} {

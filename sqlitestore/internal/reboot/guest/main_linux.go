@@ -217,7 +217,7 @@ func register(ctx context.Context, store *sqlitestore.Store, name string) (lifec
 // hold starts a process that does nothing.
 func hold(marker string) (*exec.Cmd, error) {
 	cmd := exec.Command("/init", reboot.HoldArgument)
-	cmd.Env = []string{liveness.MarkerVariable + "=" + marker, "GOMAXPROCS=1"}
+	cmd.Env = []string{"ROLLCALL_MARKER=" + marker, "GOMAXPROCS=1"}
 	if _, err := cmd.StdinPipe(); err != nil {
 		return nil, err
 	}
