@@ -1,8 +1,10 @@
 package bootid_test
 
 import (
+	"errors"
 	"runtime"
 	"testing"
+	"time"
 
 	qt "github.com/frankban/quicktest"
 	"github.com/google/uuid"
@@ -49,4 +51,18 @@ func TestBootOfPlayedKernelsIsAsTheTableOfPlatformsSays(t *testing.T) {
 		}
 		c.Check(row[bootColumn], qt.Equals, seen, qt.Commentf("%s", goos))
 	}
+}
+
+func TestSystemWithoutARowIsUnsupported(t *testing.T) {
+	t.Parallel()
+	c := qt.New(t)
+	if proctest.Platform(runtime.GOOS) != "any other" {
+		t.Skip("this system has a row")
+	}
+	id, err := bootid.Current()
+	c.Check(err, qt.ErrorIs, errors.ErrUnsupported)
+	c.Check(id, qt.Equals, bootid.ID{})
+	awake, err := bootid.Awake()
+	c.Check(err, qt.ErrorIs, errors.ErrUnsupported)
+	c.Check(awake, qt.Equals, time.Duration(0))
 }

@@ -32,8 +32,7 @@ func judge(t *testing.T) (*liveness.System, *qt.C) {
 		c.Check(err, qt.ErrorIs, errors.ErrUnsupported)
 		_, err = liveness.Capture(os.Getpid())
 		c.Check(err, qt.ErrorIs, errors.ErrUnsupported)
-		switch runtime.GOOS {
-		case "linux", "android", "windows", "darwin", "freebsd", "openbsd", "netbsd", "dragonfly":
+		if proctest.Platform(runtime.GOOS) != "any other" {
 			t.Fatalf("the implementation for %s is missing", runtime.GOOS)
 		}
 		t.Skipf("no implementation for %s", runtime.GOOS)
