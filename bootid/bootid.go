@@ -1,41 +1,28 @@
 // Package bootid tells which boot of which machine this is, and how long that
 // boot has been awake.
 //
-// # Guarantees
+//	id, err := bootid.Current()
+//	// Keep id.String() in a file or a column. Later, in any program:
+//	recorded, err := bootid.Parse(text)
+//	now, err := bootid.Current()
+//	switch recorded.Compare(now) {
+//	case bootid.SameBoot:
+//	case bootid.OtherBoot: // the recorded one is over: its processes are gone
+//	default: // another machine, or nothing is proven
+//	}
 //
-// An [ID] is never made up: what cannot be read is empty, and two empty boots
-// never compare as the same one. The machine part is a keyed hash; the
-// machine id of the operating system does not leave this package.
+// An [ID] is never made up: what cannot be read is empty, and two empty boots are
+// never the same one. The machine part is a keyed hash; the machine ID of the
+// operating system does not leave this package. A boot ID has a [Quality], which says
+// how much it proves.
 //
-// # Limits
-//
-// A virtual machine restored from a snapshot, and a clone of it, carry the
-// boot ID of the original. A container usually sees the boot ID of its host;
-// LXC and systemd-nspawn give it one of its own, which is [Given] here, and a
-// sandbox with a kernel of its own, as gVisor's, has that kernel's. A systemd
-// soft reboot and a container restart end processes without changing the boot
-// ID. Some small machines repeat a boot ID, for lack of randomness when they
-// start. Package lifecycle allows for these.
-//
-// On Windows the boot is a counter that lies on the disk: a disk that was
-// restored or cloned repeats it, one that keeps no changes at each boot. Where
-// Windows does not tell it, the ID is [Derived] from the time at which the System
-// process was created, which a step of the clock does not move. What fast startup
-// and hibernation do to them was not tried.
-//
-// OpenBSD, NetBSD, DragonFly and FreeBSD before 13 name no boot: there the ID is
-// [Derived] from PID 1. Two boots can have it in common by chance, and on NetBSD if
-// the machine has no battery-backed clock and starts at the same time again. In a
-// jail PID 1 is not seen: an error.
-//
-// Implemented for Linux, Android, Windows, macOS, FreeBSD, OpenBSD, NetBSD and
-// DragonFly. On every other system [Current] and [Awake] return an error that
+// [Current] and [Awake] ask /proc on Linux and Android (probe_linux.go), sysctl(3) on
+// macOS, FreeBSD, OpenBSD, NetBSD and DragonFly (sysctl.go, probe_sysctl.go), and
+// Windows (nt.go, probe_windows.go). On any other system they return an error that
 // matches [errors.ErrUnsupported].
 //
-// # Errors
-//
-// [Parse] returns errors that match [ErrInvalid]. [Current] and [Awake]
-// return the error of the system call or file that failed, wrapped.
+// Errors match [ErrInvalid] where a text or an ID is not valid, and otherwise wrap that
+// of the system call or file that failed.
 package bootid
 
 import (
@@ -56,8 +43,8 @@ type Quality uint8
 
 const (
 	// Derived is computed from other values, such as the start of the first
-	// process. Equal derived values are taken for the same boot, though two can
-	// come to the same by chance; unequal ones prove nothing.
+	// process. Equal derived values count as the same boot, though two boots can have
+	// one by chance; unequal ones prove nothing.
 	Derived Quality = iota + 1
 	// Given was put over the kernel's own by a container manager: LXC and
 	// systemd-nspawn bind a file over the kernel's, which then does not lie on
@@ -88,6 +75,14 @@ func (q Quality) String() string {
 
 // ID names one boot of one machine. IDs can be compared with ==, but == also
 // calls two unreadable IDs equal: use [ID.Compare] to decide anything.
+//
+// A virtual machine restored from a snapshot, and a clone of it, carry the boot ID of
+// the original. A container usually sees the boot ID of its host; LXC and
+// systemd-nspawn give it one of its own, which is [Given] here, and a sandbox with a
+// kernel of its own, such as gVisor's, has that kernel's. A systemd soft reboot and a
+// container restart end processes and leave the boot ID as it is. Some small machines
+// repeat a boot ID, because they have no randomness when they start. Package lifecycle
+// allows for these.
 //
 // The zero ID says nothing about machine or boot.
 type ID struct {
@@ -331,15 +326,20 @@ func (id *ID) UnmarshalText(text []byte) error {
 // a procfs mounted with subset=pid has none.
 //
 // Windows: BootId, as KUSER_SHARED_DATA and PROCESS_TELEMETRY_ID_INFORMATION
-// have it, if they agree; otherwise BootTime less SleepTimeBias of
-// SYSTEM_TIMEOFDAY_INFORMATION, Derived. The machine is MachineGuid of
-// HKLM\SOFTWARE\Microsoft\Cryptography.
+// have it, if they agree. It is a counter on the disk: a disk that was restored or
+// cloned repeats it, and one that keeps no changes repeats it at each boot. Otherwise
+// the time at which the System process was created, which a step of the clock does not
+// move, or without one BootTime less SleepTimeBias of SYSTEM_TIMEOFDAY_INFORMATION,
+// Derived. What fast startup and hibernation do to them was not tried. The machine is
+// MachineGuid of HKLM\SOFTWARE\Microsoft\Cryptography.
 //
 // macOS: kern.bootsessionuuid, and gethostuuid(2). FreeBSD: kern.boot_id, and
 // kern.hostuuid. Elsewhere, and on FreeBSD before 13, what the sysctls of PID 1
 // and kern.boottime give, Derived: the time from boot to the start of PID 1, on
 // NetBSD and DragonFly the wall time of that start, on OpenBSD the ID of its
-// thread. The machine of OpenBSD is hw.uuid; NetBSD and DragonFly have none.
+// thread. Two boots can have it in common by chance, and on NetBSD if the machine has
+// no battery-backed clock and starts at the same time again. In a jail PID 1 is not
+// shown: an error. The machine of OpenBSD is hw.uuid; NetBSD and DragonFly have none.
 func Current() (ID, error) {
 	id, err := current()
 	if err != nil {
@@ -360,9 +360,9 @@ func Current() (ID, error) {
 // error.
 //
 // Windows: QueryUnbiasedInterruptTime. macOS: CLOCK_UPTIME_RAW. FreeBSD, OpenBSD
-// and DragonFly: CLOCK_UPTIME. NetBSD: CLOCK_MONOTONIC. That these stop in
-// suspend is said by the manual pages or sources of macOS, FreeBSD and OpenBSD,
-// and not known of the other two.
+// and DragonFly: CLOCK_UPTIME. NetBSD: CLOCK_MONOTONIC. The manual pages or sources of
+// macOS, FreeBSD and OpenBSD say that these stop in suspend; for the other two it is
+// not known.
 func Awake() (time.Duration, error) {
 	d, err := awake()
 	if err != nil {

@@ -25,25 +25,39 @@ type Identity struct {
 
 	// Boot is the boot in which the process ran. Equal Starts, and Unique, mean
 	// nothing in another one.
+	//
+	// Machines are told apart by their machine ID. Where machines share records and
+	// one of them has none, or has that of another it was cloned from, a process of
+	// the other looks as if it was of an earlier boot. A sandbox with a kernel of its
+	// own is such a machine. A virtual machine that is restored from a snapshot has
+	// the boot ID, start stamps and unique numbers of the snapshot, as its clones do.
+	// A boot ID that repeats comes with PIDs and unique numbers that repeat: Start
+	// alone tells the boots apart, and nothing does where it was recorded in another
+	// time namespace. Two boots can have the same derived ID, see package bootid: an
+	// equal start stamp is then proof only as far as it does not repeat.
 	Boot bootid.ID
 
 	// Namespace is the recorder's view of PIDs. It is zero on systems without
-	// namespaces.
+	// namespaces. Numbers of another PID namespace cannot be looked up: Unknown,
+	// unless [Options.ExclusiveNamespace] is set.
 	Namespace Namespace
 
 	// Start is the kernel's own stamp of the process's start; 0 when not
-	// recorded. Equal stamps mean something within Boot only; an unequal one,
-	// read in the same time namespace, is never that of the same process. It is
-	// one that does not move when the clock is stepped.
+	// recorded. No step of the clock moves it. Equal stamps mean something within
+	// Boot only; an unequal one, read in the same time namespace, is never that of
+	// the same process.
 	//
 	// Linux: field 22 of /proc/PID/stat, in clock ticks of 10 ms since boot
-	// as the reader's time namespace counts them (proc_pid_stat(5)).
+	// as the reader's time namespace counts them (proc_pid_stat(5)). Without Unique,
+	// a PID that is reused within the tick in which the recorded process started
+	// looks alive.
 	// Windows: the creation time of GetProcessTimes, a FILETIME in 100 ns
-	// since 1601; it is not adjusted when the clock is set.
+	// since 1601.
 	// FreeBSD and OpenBSD: microseconds since boot, ki_start and p_ustart less
 	// kern.boottime. Stamps of one process may differ by one on OpenBSD.
 	// macOS, NetBSD and DragonFly: microseconds since 1970, p_starttime,
-	// p_ustart and kp_start, which are not adjusted when the clock is set.
+	// p_ustart and kp_start. These, and that of Windows, are wall times that were
+	// noted at the start: a clock that was set back can repeat them in principle.
 	Start uint64
 
 	// Unique is a number that the kernel gives to one process only in a boot;
@@ -58,6 +72,12 @@ type Identity struct {
 	// child inherits it, so it tells processes apart only together with PID.
 	// Record Start or Unique too: with a marker alone, a process that executes a
 	// program with another environment looks like another process.
+	//
+	// Only the same user, and root, can read it. A process that was forked and has
+	// executed no program shows the environment of its parent: a missing marker
+	// proves nothing there. gVisor does not tell such processes from others; their
+	// marker looks missing. Except on Linux a process may edit the very environment
+	// that is read, and a missing marker proves nothing.
 	Marker string
 
 	// NotBefore and NotAfter bound the wall time of the process's start, for
@@ -65,7 +85,7 @@ type Identity struct {
 	// which the row was written, when the process was already running. The
 	// zero time is no bound. They are held against the start with a tolerance
 	// of two seconds, and a wall clock that was stepped since makes them
-	// wrong: record the other fields wherever it is possible.
+	// wrong: record the other fields where you can.
 	NotBefore, NotAfter time.Time
 
 	// unknown holds the fields of a newer writer, as text, so that reading
@@ -157,7 +177,7 @@ func cutCheck(text string) (string, error) {
 // package have equal texts. Compare texts rather than structs, because equal
 // times can have unequal structs.
 //
-// Of an Identity that no process can have it is the error of
+// For an Identity that no process can have, String returns the error of
 // [Identity.MarshalText] in parentheses, which Parse refuses.
 func (id Identity) String() string {
 	if id.IsZero() {

@@ -2,101 +2,32 @@
 // process still lives.
 //
 // A PID alone cannot say so: after a reboot, or once the numbers have wrapped
-// around, it belongs to somebody else. An [Identity] holds the PID together
-// with evidence of which process it was. A [Liveness] compares the evidence
-// with the running system and gives a [Verdict] of three values: alive, dead,
-// unknown.
+// around, it belongs to another process. An [Identity] holds the PID together with
+// evidence of which process had it. [Liveness.Check] compares the evidence with the
+// running system.
 //
 //	id, err := liveness.CaptureProcess(cmd.Process) // after cmd.Start
-//	// keep id.String() in a file or a column; later, in any process:
+//	// Keep id.String() in a file or a column. Later, in any program:
 //	id, err = liveness.Parse(text)
 //	system, err := liveness.New(liveness.Options{})
-//	fmt.Println(system.Check(id)) // dead: the machine has rebooted since
-//
-// # Evidence
-//
-// From strong to weak: the boot, the kernel's unique number of the process,
-// its start stamp, a marker planted in its environment, bounds on its start in
-// wall time.
-//
-//   - Proof of another boot of this machine is Dead, without a look at the PID.
-//   - A PID that no process has, or that none can have, is Dead.
-//   - A PID that a process has proves nothing by itself: without evidence the
-//     verdict is Unknown.
-//   - What the record and the process both have must agree: one number that
-//     differs is another process, whatever the others say.
-//   - What cannot be read or compared is Unknown, never Dead.
-//
-// # Guarantees
-//
-// A living process whose Identity this package captured is not called Dead,
-// and a dead one is not called Alive, within the limits below.
-//
-// # Acting
-//
-// [Open] pins a recorded process, so that a signal or a wait is for that one and
-// no other, whoever gets its PID meanwhile; it refuses one that is not known to be
-// alive. A [Watch] tells of the deaths of many. [Marked] finds processes that carry
-// a marker, such as those that a host started and did not come to record.
-//
-//	process, err := liveness.Open(id)
-//	if errors.Is(err, liveness.ErrNoProcess) {
-//		return // it is gone already
+//	verdict := system.Check(id)
+//	if verdict.State == liveness.Dead {
+//		fmt.Println(verdict) // dead: the machine has rebooted since
 //	}
-//	defer process.Close()
-//	err = process.Terminate(ctx, 10*time.Second)
 //
-// # Limits
+// A living process that was captured is never Dead, and a dead one never Alive, as
+// far as the evidence reaches, see [Identity]. In doubt the verdict is Unknown, which
+// is not a kind of dead. A [Process], from [Open], acts on the recorded process and
+// on no other; a [Watch] tells of deaths; [Marked] finds what was lost.
 //
-//   - To act on a process is as safe as the evidence on record is strong: where
-//     it decides for a stranger, see below, that stranger is the one opened.
-//   - Linux before 6.9 gives no unique number. There the start stamp decides,
-//     and it counts in steps of 10 ms: a PID that is reused within the very
-//     step in which the recorded process started looks alive. The same holds
-//     for a [Options.Root] that shows another PID namespace, on any kernel.
-//   - Numbers of another PID namespace cannot be looked up: Unknown, unless
-//     [Options.ExclusiveNamespace] is set.
-//   - Machines are told apart by their machine ID. Where records are shared by
-//     machines of which one has none, or which were cloned with theirs, the
-//     processes of the others look as if they were of an earlier boot. A
-//     sandbox with a kernel of its own is such a machine.
-//   - gVisor makes a boot ID for each procfs that is mounted: programs of one
-//     sandbox that see different ones look like programs of another boot to each
-//     other.
-//   - A boot ID that repeats comes with PIDs and unique numbers that repeat:
-//     there the start stamp alone tells, and nothing where it was recorded in
-//     another time namespace.
-//   - A virtual machine restored from a snapshot carries boot ID, start stamps
-//     and unique numbers of the moment of the snapshot; its clones share them.
-//   - Markers are readable for the same user only, inherited by children, and
-//     lost when a process executes a program with another environment. A process
-//     that was forked and has executed no program shows the environment of its
-//     parent: a missing marker proves nothing there. gVisor does not tell such
-//     processes from others; their marker looks missing.
-//   - Except on Linux a process may edit the very environment that can be read:
-//     a missing marker proves nothing there. On Windows, macOS, NetBSD and
-//     DragonFly the start stamp is a wall time, which a clock set back can
-//     repeat in principle. PIDs of another Windows container may look like
-//     nobody's.
-//   - FreeBSD can hide processes so that they look like none, see [System].
-//   - Where the boot ID is derived, see package bootid, two boots can have the same
-//     one: then an equal start stamp is proof only as far as it does not repeat.
-//   - NotBefore and NotAfter trust the wall clock.
-//   - hidepid hides other users' processes from /proc. They are still told
-//     apart where the kernel has pidfs; elsewhere they are Unknown.
-//
-// # Implementations
-//
-// A [System] judges by pidfds and /proc on Linux and Android, by sysctl(3) on
-// macOS, FreeBSD, OpenBSD, NetBSD and DragonFly, and by process handles on
-// Windows. On every other system captures fail and verdicts are Unknown, both
-// with an error that matches [errors.ErrUnsupported].
-//
-// # Errors
+// [New] returns a [System]. It is the implementation of [Liveness] by pidfds and
+// /proc on Linux and Android (*_linux.go), by sysctl(3) on macOS and the BSDs
+// (sysctl.go, kqueue.go), by process handles on Windows (*_windows.go). On any other
+// system verdicts are Unknown, and errors match [errors.ErrUnsupported]. The rules
+// that all of them share are in judge.go.
 //
 // Errors match [ErrInvalid], [ErrNoProcess], [ErrUndecided], [ErrNotLeader],
-// [os.ErrClosed] or [errors.ErrUnsupported], or wrap the error of the failed system call or of the
-// context.
+// [os.ErrClosed] or errors.ErrUnsupported, or wrap that of the system call or context.
 package liveness
 
 import (
@@ -105,9 +36,20 @@ import (
 )
 
 // Liveness judges whether recorded processes still live. Implementations are
-// safe for concurrent use. [New] returns that of the running system, by /proc, by
-// sysctl(3) or by Windows' process handles, see [System]; package livenesstest has
-// a scripted one for tests.
+// safe for concurrent use. [System] is that of the running system; package
+// livenesstest has a scripted one for tests.
+//
+// The rules of evidence, from strong to weak:
+//
+//   - Proof of another boot of this machine is Dead, without a look at the PID.
+//   - A PID that no process has, or that none can have, is Dead.
+//   - A PID that a process has proves nothing by itself: without evidence the
+//     verdict is Unknown.
+//   - What the record and the process both have must agree: one number that
+//     differs is another process, whatever the others say.
+//   - The marker, and the bounds on the start in wall time, decide where the numbers
+//     do not.
+//   - What cannot be read or compared is Unknown, never Dead.
 type Liveness interface {
 	// Check says whether the recorded process lives, at some instant between
 	// call and return. It never fails: what it cannot find out is Unknown,
@@ -144,12 +86,12 @@ const (
 	SameProcess
 	// Rebooted: the process ran in an earlier boot of this machine. Dead.
 	Rebooted
-	// NoProcess: nobody has the PID. Dead.
+	// NoProcess: no process has the PID. Dead.
 	NoProcess
 	// PIDReused: another process has the PID now. Dead.
 	PIDReused
 	// Zombie: the process has exited, and its parent has not waited for it
-	// yet, or on Windows somebody still has a handle to it. Dead.
+	// yet, or on Windows a handle to it is still open. Dead.
 	Zombie
 	// NotAProcess: the number is now that of a thread of another process.
 	// Dead.
@@ -230,9 +172,8 @@ func Self() (Identity, error) {
 //
 // A part that the system does not give is left empty. The error matches
 // [ErrNoProcess] when no process has the PID, and [ErrInvalid] when none can.
-// Where the PID namespace or the evidence cannot be read, as with no descriptors
-// left, there is an error and no Identity: without a /proc, nothing
-// can be captured.
+// Capture fails where the PID namespace or the evidence cannot be read, as without a
+// /proc or with no descriptors left.
 func Capture(pid int) (Identity, error) {
 	id, err := capture(pid)
 	if err != nil {

@@ -20,11 +20,11 @@ type Opener interface {
 }
 
 // Open opens the recorded process, so that what is done through the [Process]
-// is done to that one and to no other, whoever has its PID by then. The process
-// is pinned first and judged then: the one that was judged is the one that is
-// pinned. It is as surely the recorded one as the evidence is; see the package
-// documentation for what is weak. Open uses a Liveness with the zero Options;
-// for others call the Open of the Liveness, see [Opener].
+// is done to that one and to no other, even if its PID passes on. The process is
+// pinned first and judged then, so that the one that was judged is the one that is
+// pinned. To act on it is as safe as the evidence on record is strong: where that
+// takes another process for the recorded one, see [Identity], the other is opened.
+// Open judges with the zero Options; for others call [System.Open].
 //
 // Only a process whose verdict is Alive is opened. Otherwise the error is that of
 // [Verdict.Refusal]: it matches [ErrNoProcess] when the recorded process is dead and
@@ -68,13 +68,21 @@ func (v Verdict) Refusal() error {
 	return &verdictError{v}
 }
 
-// Process is one living process that was on record, opened by [Open]. Close it
-// when it is no longer needed. It is safe for concurrent use; after Close its
+// Process is one living process that was on record, opened by [Open].
+//
+//	process, err := liveness.Open(id)
+//	if errors.Is(err, liveness.ErrNoProcess) {
+//		return // it is gone already
+//	}
+//	defer process.Close()
+//	err = process.Terminate(ctx, 10*time.Second)
+//
+// Close it when it is no longer needed. It is safe for concurrent use; after Close its
 // methods return an error that matches [os.ErrClosed].
 //
 // A Process keeps one descriptor, on macOS and the BSDs three, on Windows one
-// handle, until it is closed.
-// On Windows the handle also keeps the PID from being given to another process.
+// handle, until it is closed. On Windows the handle also keeps the PID from being
+// given to another process.
 type Process struct {
 	id   Identity
 	hold pinned.Process
@@ -170,8 +178,8 @@ func (p *Process) SignalGroup(sig os.Signal) error {
 // waited for it. It need not be a child of the caller, and stays for its parent
 // to wait for. When ctx is done first, the error wraps ctx.Err().
 //
-// Waiting takes no time of the processor and, on Linux and Windows, no thread of
-// its own; on macOS and the BSDs it takes one. A process that executes another program goes on to be the same one.
+// Waiting takes no processor time. On macOS and the BSDs it takes a thread, elsewhere
+// none. A process that executes another program stays the same one.
 func (p *Process) Wait(ctx context.Context) error { return p.wrap("wait for", p.hold.Wait(ctx)) }
 
 // Terminate ends the process: it sends SIGTERM and, if the process is still

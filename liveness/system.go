@@ -19,7 +19,10 @@ import (
 //
 // Linux and Android: pidfds and /proc. Where the kernel has pidfs (Linux 6.9), a
 // check of a living process costs pidfd_open(2), fstat(2), ppoll(2) and close(2),
-// and, the first time, one read of /proc/PID/stat.
+// and, the first time, one read of /proc/PID/stat. Before that, and with an
+// [Options.Root] that shows another PID namespace, there is no Unique, and the start
+// stamp decides. hidepid hides the processes of other users from /proc: they are told
+// apart by Unique where there is one, and Unknown elsewhere.
 //
 // macOS, FreeBSD, OpenBSD, NetBSD and DragonFly BSD: the process records that
 // sysctl(3) gives. Start is in microseconds, and no step of the clock moves it: on
@@ -28,25 +31,25 @@ import (
 // the wall time that the kernel noted when the process was forked, on NetBSD to a
 // clock tick of 10 ms. There is no Unique.
 //
-// A PID for which those kernels show no process is nobody's if kill(2) agrees. On
-// FreeBSD a jail, and rules such as security.bsd.see_other_uids (security(7)),
-// hide processes from both: Unknown, unless the rules are off and this process
-// is in no jail, or [Options.ExclusiveNamespace] says that the records are of
-// the jail's own. Markers are read from the environment with which the process
-// started its program, which it may edit; macOS keeps those of Apple's own
-// programs to itself, DragonFly gives none.
+// These kernels prove that no process has a PID if they show no record of it and
+// kill(2) finds none. On FreeBSD a jail, and rules such as
+// security.bsd.see_other_uids (security(7)), hide processes from both: Unknown,
+// unless the rules are off and this process is in no jail, or
+// [Options.ExclusiveNamespace] says that the records are of the jail's own. Markers
+// are read from the environment with which the process started its program, which it
+// may edit; macOS keeps those of Apple's own programs to itself, DragonFly gives none.
 //
 // Windows: process handles. Start is the creation time of GetProcessTimes, a
-// FILETIME; Unique is ProcessStartKey where Windows gives it (Windows 10).
-// Whether a process has exited is told by waiting for its handle, never by its
-// exit code. A process that may not be opened exists; its creation time is found
-// in the list of all processes. Markers are read from the environment of
-// processes of the same user and the same word size. In a container, which
-// Windows marks by the value ContainerType of
-// HKLM\SYSTEM\CurrentControlSet\Control, processes outside of it look like none:
-// a PID that nobody has is Unknown there, unless ExclusiveNamespace is set.
+// FILETIME; Unique is ProcessStartKey where Windows gives it (Windows 10). A wait for
+// the handle tells whether a process has exited, not its exit code. A process that
+// may not be opened exists; its creation time is found in the list of all processes.
+// Markers are read from the environment of processes of the same user and the same
+// word size. In a container, which Windows marks by the value ContainerType of
+// HKLM\SYSTEM\CurrentControlSet\Control, processes outside of it are not shown: a
+// PID that no process seems to have is Unknown there, unless ExclusiveNamespace is
+// set.
 //
-// On every other system verdicts are Unknown, and all else fails, with an error
+// On any other system verdicts are Unknown, and all else fails, with an error
 // that matches [errors.ErrUnsupported]. The zero System is not usable: its verdicts
 // are Unknown, and it opens nothing.
 type System struct{ view }
