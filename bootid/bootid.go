@@ -317,8 +317,8 @@ func (id *ID) UnmarshalText(text []byte) error {
 //
 // When the boot ID cannot be read, Current returns the error together with an
 // ID that holds the machine alone. A missing or malformed machine ID is not an
-// error: Machine is empty then, as in most containers. Where the process has no
-// descriptor left to read it with, there is an error and no ID at all.
+// error: Machine is empty then, as in most containers. With no descriptor left to read
+// it, there is an error and no ID at all.
 //
 // Linux and Android: /proc/sys/kernel/random/boot_id, see random(4), and
 // /etc/machine-id, see machine-id(5). The ID is [Given] if that file does not

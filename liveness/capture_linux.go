@@ -12,10 +12,9 @@ import (
 	"github.com/rollcall-go/rollcall/internal/exhausted"
 )
 
-// recorder returns our own view, and an identity with what is the same for all
-// processes that it shows. It fails where that cannot be found out: a PID is
-// not to be recorded without its namespace, which would count as any other's,
-// nor without evidence that there is.
+// recorder returns our own view, and an identity with what all processes that it
+// shows have in common. It fails if that cannot be read: a PID without its namespace
+// would count as one of any namespace, and evidence that exists must be on record.
 func recorder() (procView, Identity, error) {
 	view, err := ownView()
 	if err != nil {

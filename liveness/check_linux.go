@@ -28,15 +28,15 @@ func (v *procView) check(id *Identity) Verdict {
 }
 
 // pin opens a pidfd, whose number on pidfs is the Unique.
-func (v *procView) pin(pid int) (pidfd int, unique uint64, nobody Verdict) {
+func (v *procView) pin(pid int) (pidfd int, unique uint64, gone Verdict) {
 	fd, errno := rawPidfdOpen(pid)
 	switch errno {
 	case 0:
 	case unix.ESRCH:
 		return -1, 0, Verdict{State: Dead, Reason: NoProcess}
 	case unix.ENOENT, unix.EINVAL: // the number of a thread: ENOENT since 6.15, EINVAL before
-		nobody, _ = absent(pid)
-		return -1, 0, nobody
+		verdict, _ := absent(pid)
+		return -1, 0, verdict
 	default:
 		return -1, 0, Verdict{}
 	}
@@ -64,10 +64,10 @@ func (v *procView) judgePinned(pidfd, pid int) (Verdict, error) {
 	if over, err := exited(pidfd); err != nil || !over {
 		return verdictOf(false), err
 	}
-	// For an instant a pidfd says so of a living process too: while one of its
-	// threads executes a program and takes the place of the leading one, which
-	// has ended (de_thread in fs/exec.c). The stat line knows better, and is
-	// of this process if the process has its PID afterwards.
+	// A pidfd says so for an instant of a living process too: while one of its
+	// threads executes a program and takes the place of the leading thread, which
+	// has ended (de_thread in fs/exec.c). The stat line does not. It is of this
+	// process if the process still has its PID afterwards.
 	stat, err := v.readStat(pid)
 	switch {
 	case reaped(pidfd):
@@ -84,9 +84,8 @@ func (v *procView) judgePinned(pidfd, pid int) (Verdict, error) {
 
 // absent reports whether no process of our PID namespace has the PID. Unlike
 // kill(2), tgkill(2) does not take the number of a thread for a process. In gVisor
-// it does not find a process either while one of its threads executes a program and
-// takes the place of the leading one, so /proc, where it shows the number, has the
-// last word.
+// it also misses a process while one of its threads executes a program and takes the
+// place of the leading thread, so /proc decides if it shows the number.
 func absent(pid int) (Verdict, bool) {
 	if unix.Tgkill(pid, pid, 0) != unix.ESRCH {
 		return Verdict{}, false
@@ -102,8 +101,8 @@ func absent(pid int) (Verdict, bool) {
 	return Verdict{State: Dead, Reason: NotAProcess}, true
 }
 
-// look reads what procfs shows. The system calls only tell whether somebody has the
-// PID: hidepid leaves processes out of /proc, and /proc has entries for threads.
+// look reads what procfs shows. The system calls only tell whether the PID is in
+// use: hidepid leaves processes out of /proc, and /proc has entries for threads.
 func (v *procView) look(pid int) (holder, Verdict, bool) {
 	if !v.files {
 		if verdict, gone := v.gone(pid); gone {
@@ -121,7 +120,7 @@ func (v *procView) look(pid int) (holder, Verdict, bool) {
 	return holder{start: stat.Start, exited: stat.Exited(), borrowed: stat.Borrowed()}, Verdict{}, true
 }
 
-// unseen judges a PID of which stat or status could not be read.
+// unseen judges a PID whose stat or status could not be read.
 func (v *procView) unseen(pid int, err error) Verdict {
 	switch {
 	case errors.Is(err, unix.ESRCH): // it ended between open and read
@@ -138,8 +137,8 @@ func (v *procView) unseen(pid int, err error) Verdict {
 	return unreadable(err)
 }
 
-// gone reports whether the number is a thread's or nobody's, by a system call
-// in our own namespace and by /proc/PID/status in another.
+// gone reports whether no process has the number, or only a thread. It asks a system
+// call in our own namespace, and /proc/PID/status in another.
 func (v *procView) gone(pid int) (Verdict, bool) {
 	if v.dir == nil {
 		return absent(pid)

@@ -11,9 +11,9 @@ var (
 	ErrInvalid = errors.New("invalid identity")
 
 	// ErrNoProcess is returned by [Capture] and [CaptureProcess] when no
-	// process has the PID: nobody has the number, or only a thread has it. It
-	// is returned by [Open] when the recorded process is dead, and by the
-	// methods of [Process] that send something when nobody is left to get it.
+	// process has the PID, or only a thread has the number. It is returned by [Open]
+	// when the recorded process is dead, and by the methods of [Process] that send a
+	// signal when the process or group is gone.
 	ErrNoProcess = errors.New("no such process")
 
 	// ErrUndecided is returned by [Open] when the verdict about the recorded
@@ -22,7 +22,7 @@ var (
 
 	// ErrNotLeader is returned by [Process.SignalGroup] and
 	// [Process.TerminateGroup] when the process does not lead a process group:
-	// the group that it is in is somebody else's.
+	// the group that it is in belongs to another process.
 	ErrNotLeader = errors.New("not the leader of a process group")
 )
 

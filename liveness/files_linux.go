@@ -14,19 +14,19 @@ import (
 	"github.com/rollcall-go/rollcall/internal/procfs"
 )
 
-// statTries is how often a stat line may be that of a replaced thread. A
-// process would have to execute a program at each of them.
-const statTries = 100
+// maxStatReads is how often a stat line is read while it is that of a replaced thread.
+// A process would have to execute a program at each of them.
+const maxStatReads = 100
 
 var errReplaced = errors.New("its leading thread is replaced again and again")
 
-// readStat reads and parses /proc/PID/stat without allocating. That a process has
-// exited is read twice: gVisor writes a line while a thread is replaced, so that its
-// number can be of before and its state of after.
+// readStat reads and parses /proc/PID/stat without allocating. If the line says that
+// the process has exited, it is read again: gVisor may write it while a thread is
+// replaced, with the number from before and the state from after.
 func (v *procView) readStat(pid int) (procfs.Stat, error) {
 	var buf [512]byte // field 22 ends within 400 bytes
 	exited := false
-	for range statTries {
+	for range maxStatReads {
 		n, err := v.read(pid, "/stat", buf[:])
 		if err != nil {
 			return procfs.Stat{}, v.pathError(pid, "/stat", err)
@@ -81,8 +81,8 @@ func (v *procView) read(pid int, file string, buf []byte) (int, error) {
 }
 
 // An environment is read in one system call, into a buffer that it does not
-// fill: the memory of the process cannot be exchanged meanwhile. Read by parts,
-// it would end early where the process executes a program in between, and look
+// fill: the memory of the process cannot be exchanged meanwhile. If it was read in
+// parts, and the process executed a program in between, it would end early and look
 // whole. The kernel starts no program with more than 6 MiB (execve(2)), but a
 // process may point the range at any part of its memory (PR_SET_MM_ENV_START,
 // prctl(2)).
@@ -129,7 +129,7 @@ func (v *procView) readEnvironFile(pid int, file string) ([]byte, error) {
 	return nil, v.pathError(pid, file, fmt.Errorf("longer than %d bytes", maxEnviron))
 }
 
-// listNumbers lists what has a number for its name in a directory of the procfs:
+// listNumbers returns the names that are numbers in a directory of the procfs:
 // processes, or the threads of one.
 func (v *procView) listNumbers(name string) ([]int, error) {
 	var dir *os.File

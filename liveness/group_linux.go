@@ -39,8 +39,8 @@ func (p *pidfd) SignalGroup(sig os.Signal) error {
 	})
 }
 
-// leads reports whether the process leads a process group, as far as it can be
-// asked: one that has been waited for leads what group has its number still.
+// leads reports whether the process leads a process group. One that has been waited
+// for cannot be asked: it leads the group that still has its number, if there is one.
 func (p *pidfd) leads(fd int) (bool, error) {
 	group, err := unix.Getpgid(p.pid)
 	if reaped(fd) {
@@ -49,8 +49,8 @@ func (p *pidfd) leads(fd int) (bool, error) {
 	return group == p.pid, os.NewSyscallError("getpgid", err)
 }
 
-// killGroup signals the group by its number, which is that of no other group as
-// long as the leader has its PID.
+// killGroup signals the group by its number, which no other group gets while the
+// leader has its PID.
 func (p *pidfd) killGroup(fd int, sig syscall.Signal) error {
 	if reaped(fd) {
 		return p.lostGroup()
@@ -66,11 +66,11 @@ func (p *pidfd) lostGroup() error {
 	return errLostGroup
 }
 
-// doubts reports whether the group may exist, though the kernel says that it does
-// not: gVisor, which has pidfds and no pidfs, says so once the leader was waited for.
+// doubts reports whether the group may exist although the kernel says that it does
+// not. gVisor, which has pidfds and no pidfs, says so once the leader was waited for.
 func (p *pidfd) doubts(err error) bool { return errors.Is(err, unix.ESRCH) && !p.view.pidfs }
 
-// held returns nil if the number of the group is that of this group.
+// held returns nil if this group still has its number.
 func (p *pidfd) held(fd int) error {
 	err := unix.PidfdSendSignal(fd, 0, nil, unix.PIDFD_SIGNAL_PROCESS_GROUP)
 	switch {
@@ -83,8 +83,7 @@ func (p *pidfd) held(fd int) error {
 	}
 }
 
-// waitGroup waits for one member of the group after the other, until /proc
-// shows no more.
+// WaitGroup waits for one member of the group after the other, until /proc shows none.
 func (p *pidfd) WaitGroup(ctx context.Context) error {
 	for {
 		member, err := p.anyMember()
@@ -136,7 +135,7 @@ func (p *pidfd) pinMember(pid int) (*pidfd, error) {
 	if err != nil {
 		return nil, os.NewSyscallError("pidfd_open", err)
 	}
-	// What is read of the number is of this process if it has it afterwards.
+	// The stat line is that of this process if it still has its PID afterwards.
 	stat, err := p.view.readStat(pid)
 	if reaped(fd) || err == nil && (stat.Group != uint64(p.pid) || stat.Exited()) {
 		unix.Close(fd)

@@ -117,7 +117,7 @@ type Namespace struct {
 
 // IsZero reports whether id is the zero Identity: no process is tracked.
 func (id Identity) IsZero() bool {
-	if id.PID != 0 { // the quick answer to most
+	if id.PID != 0 { // the usual case, quickly
 		return false
 	}
 	if id.NotBefore.IsZero() && id.NotAfter.IsZero() { // in any location
@@ -393,9 +393,9 @@ func Parse(text string) (Identity, error) {
 
 // quoteStart quotes s, cut to a length that fits an error message.
 func quoteStart(s string) string {
-	const most = 80
-	if len(s) > most {
-		return strconv.QuoteToASCII(s[:most]) + "…"
+	const maxQuoted = 80
+	if len(s) > maxQuoted {
+		return strconv.QuoteToASCII(s[:maxQuoted]) + "…"
 	}
 	return strconv.QuoteToASCII(s)
 }

@@ -104,9 +104,9 @@ type facts interface {
 // pidfs. They are cheaper than a look.
 type pins interface {
 	// pin pins the process that has the PID and returns its Unique. If that is 0
-	// nothing was pinned: nobody has the PID if the verdict is Dead, and otherwise it
-	// could not be done.
-	pin(pid int) (pin int, unique uint64, nobody Verdict)
+	// nothing was pinned: no process has the PID if the verdict is Dead, and otherwise
+	// the process cannot be pinned.
+	pin(pid int) (pin int, unique uint64, gone Verdict)
 	unpin(pin int)
 	// readStart returns the start stamp of the process that has the PID, 0 if it
 	// cannot be read.
@@ -176,9 +176,9 @@ func (s *scope) judgeProcess(id *Identity, sameBoot bool, from facts, by pins) V
 // pinned, as with no descriptors left or no permission, nor when the two agree and the
 // boots cannot be compared.
 func (s *scope) judgeUnique(id *Identity, sameBoot bool, by pins) (verdict Verdict, unique uint64, decided bool) {
-	pin, unique, nobody := by.pin(id.PID)
+	pin, unique, gone := by.pin(id.PID)
 	if unique == 0 {
-		return nobody, 0, nobody.State == Dead
+		return gone, 0, gone.State == Dead
 	}
 	defer by.unpin(pin)
 	switch {
@@ -259,7 +259,7 @@ const (
 // Within a boot the kernel's ID decides. Two namespaces that exist at the same
 // time never share an inode number. So a record that has our number is either
 // ours, or of a namespace that is gone together with its processes, which the ID
-// or the start of PID 1 may tell. A PID that nobody has is dead in both cases.
+// or the start of PID 1 may tell. A PID that no process has is dead in both cases.
 func (n *Namespace) relate(now *Namespace, sameBoot bool) namespaceRelation {
 	known := n.PIDUnique != 0 && now.PIDUnique != 0
 	switch {

@@ -19,12 +19,12 @@ import (
 // by newKqueuePin and newKqueueMultiplexer, with a kqueue and its own check.
 //
 // A registration for NOTE_EXIT belongs to the process that has the PID when it is
-// made, and tells of its end before anybody can wait for it and so before its PID
-// is given away (kqueue(2)). So as long as nothing was told, the PID is that of the
-// process that was registered, and if the PID is judged meanwhile, that one was
-// judged. But a signal can only be sent to a number: in between the last look and
-// kill(2) the process can end, be waited for and lose its number to another. This
-// window of some microseconds remains.
+// made, and tells of its end before its parent can wait for it, and so before its PID
+// is given away (kqueue(2)). As long as nothing was told, the PID is that of the
+// process that was registered, and a verdict on the PID is a verdict on that process.
+// But a signal can only be sent to a number: between the last look and kill(2) the
+// process can end, be waited for and lose its number to another. This window of some
+// microseconds remains.
 
 // kqueue is a kqueue(2), and the calls that signal what it tells of. Its errors match
 // ErrNoProcess for ESRCH.
@@ -54,8 +54,8 @@ type kqueueMultiplexer struct {
 	check  func(*Identity) Verdict
 
 	mu sync.Mutex
-	// registered are those with a PID: who died and who has its PID now can both
-	// be watched.
+	// registered are the processes with a PID: one that died and one that has its PID
+	// now can both be watched.
 	registered map[int][]*registered
 }
 
@@ -68,13 +68,14 @@ type registered struct {
 	multiplexer *kqueueMultiplexer
 	id          Identity
 	key         uint64
-	// doubts is how often the process is still to be looked at, because an end
-	// was told that is not to be seen yet.
+	// doubts is how often the process is still to be looked at, because an end was
+	// told and cannot be seen yet.
 	doubts int
 }
 
-// mostDoubts is how often, every recheck: for a second.
-const mostDoubts = 50
+// maxDoubts is how often a process is looked at after its end was told: for a second,
+// every recheck.
+const maxDoubts = 50
 
 var errStillThere = errors.New("its end was told, and it is still there")
 
@@ -94,12 +95,12 @@ func (q *kqueueMultiplexer) add(id *Identity, key uint64) (watchedPin, error) {
 	return nil, &verdictError{verdict}
 }
 
-// judge registers the process and judges it then. A registration for its PID, of
-// one who had it before, may exist: it tells of an end soon, and the process is
-// registered and judged again.
+// judge registers the process and judges it then. A registration of a process that had
+// the PID before may exist: it tells of an end soon, and the process is registered and
+// judged again.
 //
-// An end is told a moment before the process is seen to be a zombie. As it could
-// be another's end that was told, the process is looked at again for a while.
+// An end is told a moment before the process is seen to be a zombie. Because the end
+// may be that of another process, the process is looked at again for a while.
 func (r *registered) judge() (Verdict, error) {
 	err := r.multiplexer.kqueue.register(r.id.PID)
 	verdict := r.multiplexer.check(&r.id)
@@ -142,7 +143,7 @@ func (q *kqueueMultiplexer) collect(wait bool) ([]uint64, error) {
 	var keys []uint64
 	for _, pid := range pids {
 		for _, r := range q.registered[pid] {
-			r.doubts = mostDoubts
+			r.doubts = maxDoubts
 			keys = append(keys, r.key)
 		}
 	}
@@ -159,9 +160,9 @@ type kqueuePin struct {
 	id          Identity
 	multiplexer *kqueueMultiplexer
 	registered  watchedPin
-	// turn is held by the one who asks the kqueue.
+	// turn is held while the kqueue is asked.
 	turn   chan struct{}
-	over   bool // for who has the turn
+	over   bool // guarded by turn
 	closed atomic.Bool
 }
 
@@ -203,8 +204,8 @@ func (p *kqueuePin) Wait(ctx context.Context) error {
 	return nil
 }
 
-// ended reports whether the end of the process was told. While another waits for
-// it, that one is told.
+// ended reports whether the end of the process was told. It is false while a Wait is
+// under way, which is told instead.
 func (p *kqueuePin) ended() (bool, error) {
 	select {
 	case p.turn <- struct{}{}:
@@ -245,7 +246,7 @@ func (p *kqueuePin) Signal(sig os.Signal) error {
 	return p.multiplexer.kqueue.kill(p.id.PID, sig)
 }
 
-// signalGroup signals the group by its number, which is the leader's while it
+// SignalGroup signals the group by its number, which is the leader's while it
 // lives.
 func (p *kqueuePin) SignalGroup(sig os.Signal) error {
 	own, ownErr := p.multiplexer.kqueue.group(0)
@@ -281,7 +282,7 @@ func (p *kqueuePin) lostGroup() error {
 	return errLostGroup
 }
 
-// waitGroup waits for the leader, and then for nobody to have the number of the
+// WaitGroup waits for the leader, and then until no process has the number of the
 // group.
 func (p *kqueuePin) WaitGroup(ctx context.Context) error {
 	if err := p.Wait(ctx); err != nil {
@@ -302,7 +303,7 @@ func (p *kqueuePin) Close() error {
 		return os.ErrClosed
 	}
 	p.multiplexer.interrupt()
-	p.turn <- struct{}{} // nobody waits any more
+	p.turn <- struct{}{} // no Wait is under way any more
 	defer func() { <-p.turn }()
 	p.registered.close()
 	return p.multiplexer.close()

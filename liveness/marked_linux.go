@@ -46,8 +46,8 @@ func isGone(err error) bool {
 }
 
 // lookForMarker returns the process that has the PID if it lives and carries a
-// marker, and otherwise a zero one. All that is read is of one process: that of a
-// pidfd, or without pidfds one with one start stamp.
+// marker, and otherwise a zero one. A pidfd, or without pidfds the start stamp, makes
+// sure that all that is read is of one process.
 func (v *procView) lookForMarker(pid int, id Identity) (MarkedProcess, error) {
 	fd := -1
 	if v.pidfdErr == nil {

@@ -55,9 +55,9 @@ func uniqueOf(fd int) (uint64, error) {
 	return stat.Ino, nil
 }
 
-// The system calls of a check return at once. To tell the scheduler of each before
-// and after it, as those of package unix do, takes a fifth of the check's time where
-// system calls are cheap. fstat(2) differs between architectures, and is left to unix.
+// The system calls of a check return at once. Package unix tells the scheduler before
+// and after each, which takes a fifth of a check's time where system calls are cheap.
+// fstat(2) differs between architectures, and is left to unix.
 
 // rawPidfdOpen is pidfd_open(2).
 func rawPidfdOpen(pid int) (int, unix.Errno) {
@@ -68,8 +68,7 @@ func rawPidfdOpen(pid int) (int, unix.Errno) {
 func rawClose(fd int) { _, _, _ = unix.RawSyscall(unix.SYS_CLOSE, uintptr(fd), 0, 0) }
 
 // exited reports whether a pidfd says that its process has ended, reaped or not.
-// ppoll(2), which every architecture has, fails where this process may not have as
-// much as one descriptor.
+// ppoll(2), which every architecture has, fails if the limit on descriptors is 0.
 func exited(pidfd int) (bool, error) {
 	fd := unix.PollFd{Fd: int32(pidfd), Events: unix.POLLIN}
 	var noWait [2]int64 // a timespec of any architecture
@@ -85,6 +84,5 @@ func exited(pidfd int) (bool, error) {
 	}
 }
 
-// reaped reports whether nobody has the PID of the pidfd's process any more, or
-// somebody else. Until then it is the process's own.
+// reaped reports whether the process of the pidfd has lost its PID.
 func reaped(pidfd int) bool { return unix.PidfdSendSignal(pidfd, 0, nil, 0) == unix.ESRCH }

@@ -28,9 +28,9 @@ type procView struct {
 	scope
 	root string // where procfs is mounted
 
-	// dir is root, where it shows another PID namespace: system calls tell
-	// nothing there, so files must not become those of another mount. Nil
-	// where PIDs mean the same in this view as in our system calls.
+	// dir is root if it shows another PID namespace, and nil if PIDs mean the same
+	// there as in our system calls. System calls say nothing about another namespace,
+	// so its files must stay those of one mount.
 	dir *os.Root
 	// files says that root shows the PIDs of this view.
 	files bool
@@ -39,7 +39,7 @@ type procView struct {
 	// pidfdErr is why this process cannot open pidfds; nil if it can.
 	pidfdErr error
 
-	// selfPID is kept too: os.Getpid is a system call each time.
+	// selfPID is kept because os.Getpid is a system call each time.
 	selfPID               int
 	selfStart, selfUnique uint64
 	// namespaceErr is why the namespace is not known. A kernel without PID
@@ -73,9 +73,9 @@ func newView(options Options) (procView, error) {
 // runs.
 var ownViewCache atomic.Pointer[procView]
 
-// ownView describes our own PID namespace, without boot and options. Its error
-// is that of a system that is out of descriptors or memory: a view that is made
-// then would lack evidence for ever.
+// ownView describes our own PID namespace, without boot and options. It fails when
+// descriptors or memory are exhausted, because the view is kept: one that is made
+// then would always lack evidence.
 func ownView() (procView, error) {
 	if cached := ownViewCache.Load(); cached != nil {
 		return *cached, nil
@@ -153,7 +153,7 @@ func viewOf(root string, own procView) (procView, error) {
 	}
 	view.boot = boot
 	view.namespace.PID, view.namespaceErr = namespace, namespaceErr
-	// Stamps are shifted by the reader's.
+	// Start stamps are shifted by the time namespace of the reader.
 	view.namespace.Time, view.namespace.TimeUnique = own.namespace.Time, own.namespace.TimeUnique
 	view.namespace.InitStart = first.Start
 	return view, nil
@@ -263,8 +263,8 @@ func readNamespace() (Namespace, error) {
 	return n, nil
 }
 
-// namespaceID returns the ID that the kernel never gives twice in a boot, 0 on
-// kernels without (NS_GET_ID, ioctl_nsfs(2)).
+// namespaceID returns the ID that the kernel never gives twice in a boot, 0 if it has
+// none (NS_GET_ID, ioctl_nsfs(2)).
 func namespaceID(link string) (uint64, error) {
 	fd, err := unix.Open(link, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {

@@ -189,7 +189,7 @@ func (l *windowsLook) look(pid int) (holder, Verdict, bool) {
 	return l.opened.holder, Verdict{}, true
 }
 
-// nobody judges a PID that no process has that can be seen.
+// nobody judges a PID of which no process is shown.
 func (v *windowsView) nobody() Verdict {
 	if v.inContainer && !v.exclusive {
 		return unreadable(errOutside)

@@ -146,7 +146,7 @@ func (p *Process) Identity() Identity { return p.id }
 // macOS and the BSDs can only signal a number. The kqueue is asked whether the
 // process has ended, and the process is judged, just before kill(2). For some
 // microseconds after that it can still end, be waited for by its parent, and its
-// PID pass to a new process: a signal could reach that one.
+// PID pass to a new process: a signal could reach the new one.
 func (p *Process) Signal(sig os.Signal) error { return p.wrap("signal", p.hold.Signal(sig)) }
 
 // SignalGroup sends a signal to the process group that the process leads. It
@@ -201,8 +201,8 @@ func (p *Process) Terminate(ctx context.Context, grace time.Duration) error {
 // nil when no process of it runs any more. What processes of the group start
 // meanwhile is ended with them. The errors are those of [Process.SignalGroup],
 // but a group that is gone already is no error. On macOS and the BSDs it has ended
-// when its number is nobody's any more, zombies included. On Linux the processes of the
-// group are found in /proc, without which the error matches
+// when no process has its number any more, not even a zombie. On Linux the processes of
+// the group are found in /proc, without which the error matches
 // [errors.ErrUnsupported]; one that may not be signalled, such as another
 // user's, is waited for until ctx is done, and one that hidepid hides is not waited
 // for.
@@ -217,7 +217,7 @@ func terminate(ctx context.Context, grace time.Duration, signal func(os.Signal) 
 	if grace > 0 {
 		err := signal(syscall.SIGTERM)
 		if err == nil && signals.Continue != nil {
-			_ = signal(signals.Continue) // it has been asked; if it is gone, so the wait says
+			_ = signal(signals.Continue) // if it is gone, the wait says so
 		}
 		switch {
 		case err == nil:

@@ -21,9 +21,8 @@ func (v *procView) open(id *Identity) (pinned.Process, error) {
 	return v.newPidfd(id.PID, fd)
 }
 
-// openPidfd opens a pidfd of the recorded process. The PID is judged while the
-// pidfd holds it: if it still does so afterwards, whoever was judged is the one
-// that the pidfd is of.
+// openPidfd opens a pidfd of the recorded process. The PID is judged after the pidfd
+// was opened: if the pidfd's process still has it afterwards, that one was judged.
 func (v *procView) openPidfd(id *Identity) (int, error) {
 	fd, err := v.openAnyPidfd(id.PID)
 	verdict := v.check(id)
@@ -55,8 +54,7 @@ func (v *procView) openAnyPidfd(pid int) (int, error) {
 	return fd, os.NewSyscallError("pidfd_open", err)
 }
 
-// sendable turns the error of a signal that tries whether one can be sent into
-// whether there is somebody to get it.
+// sendable takes the error of signal 0, and returns nil if there is a process.
 func sendable(err error) error {
 	switch err {
 	case unix.EPERM, nil:
@@ -74,7 +72,7 @@ type pidfd struct {
 	pid  int
 	file *os.File
 	conn syscall.RawConn
-	// turn is held by the one who polls; a file has one deadline for all.
+	// turn is held while polling, because a file has one deadline for all.
 	turn chan struct{}
 }
 
@@ -118,7 +116,7 @@ func sent(err error) error {
 
 func (p *pidfd) Close() error { return p.file.Close() }
 
-// wait waits in the poller of the Go runtime, an epoll that is there anyhow.
+// Wait waits in the poller of the Go runtime, which needs no thread for it.
 func (p *pidfd) Wait(ctx context.Context) error {
 	for {
 		var verdict Verdict
@@ -164,7 +162,7 @@ func (p *pidfd) poll(ctx context.Context) error {
 		return verdict.State == Dead || err != nil
 	})
 	if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) && !errors.Is(err, os.ErrNoDeadline) {
-		return os.ErrClosed // the one other error there is
+		return os.ErrClosed // the only other error
 	}
 	return err
 }

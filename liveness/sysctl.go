@@ -12,8 +12,8 @@ import (
 	"github.com/rollcall-go/rollcall/internal/kinfo"
 )
 
-// This file judges by what sysctl(3) of macOS and the BSDs tells. It makes no
-// system call, so that its tests run on every system.
+// This file judges by what sysctl(3) of macOS and the BSDs tells. It makes no system
+// call, so that its tests run on every system; probe_sysctl.go makes them.
 
 // sysctlView is the view of the processes of this machine.
 type sysctlView struct {
@@ -93,8 +93,8 @@ func (v *sysctlView) check(id *Identity) Verdict {
 	return v.judge(id, v, nil)
 }
 
-// look finds the process that has the PID, or else gives the verdict on
-// whoever had it.
+// look finds the process that has the PID, or else gives the verdict on the one that
+// had it.
 func (v *sysctlView) look(pid int) (holder, Verdict, bool) {
 	if v.layoutErr != nil {
 		return holder{}, unreadable(v.layoutErr), false
@@ -173,7 +173,7 @@ func (v *sysctlView) judgeHidden(pid int) (verdict Verdict, decided bool) {
 	err := v.kernel.find(pid)
 	switch {
 	case err == nil && v.system.HidesZombies:
-		// It, or whoever has its PID now.
+		// The recorded process, or the one that has its PID now.
 		return Verdict{State: Dead, Reason: Zombie}, true
 	case err == nil:
 		return unreadable(errNotShown), false

@@ -9,7 +9,7 @@ import (
 	"github.com/rollcall-go/rollcall/internal/pinned"
 )
 
-// This file gives the view of macOS and the BSDs what goes beyond verdicts.
+// This file has what the view of macOS and the BSDs does beyond verdicts.
 
 func (v *sysctlView) open(id *Identity) (pinned.Process, error) {
 	k, err := v.kernel.kqueue()
@@ -47,7 +47,7 @@ func (v *sysctlView) findMarked(ctx context.Context) (found []MarkedProcess, unr
 		process, err := v.lookForMarker(listed.PID)
 		switch {
 		case errors.Is(err, errors.ErrUnsupported):
-			return nil, nil, err // of none can it be read
+			return nil, nil, err // nor is that of any other
 		case errors.Is(err, ErrNoProcess):
 		case err != nil:
 			unread = append(unread, err)

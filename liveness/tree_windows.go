@@ -16,7 +16,7 @@ type member struct {
 	handle windows.Handle
 }
 
-// signalGroup terminates the tree of processes. All of them are held by handles
+// SignalGroup terminates the tree of processes. All of them are held by handles
 // before one is terminated, so that no PID of a parent is given to another
 // process meanwhile.
 func (p *processHandle) SignalGroup(sig os.Signal) error {
@@ -57,7 +57,7 @@ func (p *processHandle) endTree(root windows.Handle) ([]member, error) {
 	var failed error
 	gone := true
 	for ended := 0; ; {
-		// Until nobody new is found: first the tree as it is, then what it
+		// Until no new process is found: first the tree as it is, then what it
 		// started before it ended.
 		for more := true; more; {
 			before := len(found)

@@ -9,12 +9,11 @@ import (
 	"time"
 )
 
-// Watch tells of the deaths of any number of recorded processes, of which none
-// need be a child of the caller. [NewWatch] makes one. It is safe for concurrent
-// use.
+// Watch tells of the deaths of any number of recorded processes, which need not be
+// children of the caller. [NewWatch] makes one. It is safe for concurrent use.
 //
 // Each process is watched as the one it is: as with [Open] it is pinned first
-// and judged then. While nothing happens, a Watch takes no time of the processor.
+// and judged then. While nothing happens, a Watch takes no processor time.
 //
 // Linux: one pidfd for each process, in one epoll(7), in the poller of the Go
 // runtime: no thread. Windows: one handle for each process; the thread pool of
@@ -22,7 +21,7 @@ import (
 // all, and one thread; NetBSD refuses processes of other users.
 type Watch struct {
 	multiplexer multiplexer
-	// turn is held by the one who waits; the multiplexer has one interruption
+	// turn is held by the Next that waits; the multiplexer has one interruption
 	// for all.
 	turn chan struct{}
 
@@ -180,7 +179,7 @@ func (w *Watch) Len() int {
 
 // Next waits for the next death and returns the Identity as it was added, and a
 // verdict that is Dead: [Zombie], [NoProcess], or what Check said of one that was
-// dead when it was added. Each added process is told of once, in no certain
+// dead when it was added. Each added process is told of once, in no particular
 // order, and is not watched any more then.
 //
 // When ctx is done first, the error wraps ctx.Err(), and nothing is lost; after
@@ -304,7 +303,7 @@ func (w *Watch) close() error {
 	w.deaths, w.doubtful = nil, nil
 	w.mu.Unlock()
 	w.multiplexer.interrupt()
-	w.turn <- struct{}{} // nobody waits any more
+	w.turn <- struct{}{} // no Next is under way any more
 	defer func() { <-w.turn }()
 	return w.multiplexer.close()
 }

@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// epoll is a multiplexer of pidfds. It is polled itself by package os.
+// epoll is a multiplexer of pidfds. Package os polls the epoll itself.
 type epoll struct {
 	view   *procView
 	file   *os.File
@@ -18,7 +18,7 @@ type epoll struct {
 }
 
 func (v *procView) newMultiplexer() (multiplexer, error) {
-	fd, err := v.openAnyPidfd(os.Getpid()) // to see whether it can be had
+	fd, err := v.openAnyPidfd(os.Getpid()) // to see whether pidfds can be opened
 	if err != nil {
 		return nil, err
 	}
@@ -48,8 +48,8 @@ type epollPidfd struct {
 	pid, fd int
 }
 
-// add registers the pidfd for edges: it becomes ready once for each time that
-// something happens, and only confirmed ends count.
+// add registers the pidfd edge-triggered: it is reported once per event, and only
+// confirmed ends count.
 func (e *epoll) add(id *Identity, key uint64) (watchedPin, error) {
 	fd, err := e.view.openPidfd(id)
 	if err != nil {
@@ -86,7 +86,7 @@ func (e *epoll) wait() (keys []uint64, err error) {
 	case readErr == nil, errors.Is(readErr, os.ErrDeadlineExceeded):
 		return nil, nil
 	default:
-		return nil, os.ErrClosed // the one other error there is
+		return nil, os.ErrClosed // the only other error
 	}
 }
 
@@ -96,8 +96,8 @@ func (e *epoll) close() error { return e.file.Close() }
 
 func (p *epollPidfd) judge() (Verdict, error) { return p.epoll.view.judgePinned(p.fd, p.pid) }
 
-// close takes the pidfd out first: a child of this process may hold a copy of it
-// until it executes a program.
+// close removes the pidfd from the epoll first, because a child of this process may
+// hold a copy of it until it executes a program.
 func (p *epollPidfd) close() {
 	_ = p.epoll.control(unix.EPOLL_CTL_DEL, p.fd, nil)
 	unix.Close(p.fd)

@@ -1,5 +1,5 @@
-// Package exhausted knows the errors of a system that has run out of something
-// for the moment. What could not be read for such a reason is not absent.
+// Package exhausted tells the errors of a system that is out of descriptors or memory
+// for the moment. What cannot be read for such a reason is not absent.
 package exhausted
 
 import (
@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Is reports whether err is for want of descriptors or memory (open(2)).
+// Is reports whether err says that descriptors or memory are exhausted (open(2)).
 func Is(err error) bool {
 	return errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) || errors.Is(err, unix.ENOMEM)
 }

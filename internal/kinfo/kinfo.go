@@ -70,8 +70,8 @@ func (s *System) Query(pid int) (name string, args []int) {
 // Split takes the answer apart.
 func (s *System) List() (name string, args []int) {
 	if s.wantsSize {
-		const all, most = 0, 1 << 20 // KERN_PROC_ALL
-		return s.query, []int{all, 0, s.sizes[0], most}
+		const all, maxRecords = 0, 1 << 20 // KERN_PROC_ALL
+		return s.query, []int{all, 0, s.sizes[0], maxRecords}
 	}
 	return "kern.proc.all", nil
 }

@@ -39,7 +39,7 @@ var ErrDenied = errors.New("permission denied by the test")
 // whatever others the test starts. [New] makes one. It is safe for concurrent
 // use.
 //
-// A method that is told of a PID that nobody has does nothing, unless it starts a
+// A method that is given a PID that no process has does nothing, unless it starts a
 // process.
 type World struct {
 	mu         sync.Mutex
@@ -101,7 +101,7 @@ func New() *World {
 	return w
 }
 
-// Start starts a process under a PID that nobody has, and returns its identity.
+// Start starts a process under a free PID, and returns its identity.
 func (w *World) Start() liveness.Identity { return w.startUnder(0, "") }
 
 // StartMarked starts a process with a marker in its environment.
@@ -134,8 +134,8 @@ func (w *World) StartElsewhere() liveness.Identity {
 	return w.identity(p, w.newNamespace())
 }
 
-// start starts a process under the PID, or for 0 under one that nobody has. It
-// is in the process group of the one that judges.
+// start starts a process under the PID, or for 0 under a free one. It is in the
+// process group of the one that judges.
 func (w *World) start(pid int) *process {
 	if pid == 0 {
 		for w.processes[w.nextPID] != nil {
@@ -175,7 +175,7 @@ func (w *World) Exec(pid int, environ ...string) {
 	w.change(pid, func(p *process) { p.environ = environ })
 }
 
-// Exit ends a process and has it waited for: nobody has its PID then.
+// Exit ends a process and has it waited for: its PID is free then.
 func (w *World) Exit(pid int) {
 	w.change(pid, w.end)
 }

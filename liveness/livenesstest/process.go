@@ -21,7 +21,7 @@ import (
 // ends it. SIGTERM and os.Interrupt end it when it runs, not while it is paused,
 // see [World.Pause]. SIGSTOP pauses it and SIGCONT has it go on, on systems that
 // have these signals. All others are only noted. One that a signal has ended is
-// waited for by its parent at once: nobody has its PID then.
+// waited for by its parent at once: its PID is free then.
 func (w *World) Open(id liveness.Identity) (*liveness.Process, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -83,7 +83,7 @@ func (w *World) Signals() map[int][]os.Signal {
 	return sent
 }
 
-// hold is a hold on one process, whoever has its PID.
+// hold is a hold on one process, even when another has its PID.
 type hold struct {
 	world   *World
 	process *process
