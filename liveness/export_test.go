@@ -43,6 +43,13 @@ func NewScope(id Identity, options Options) Scope {
 // environment that is read.
 func (s *scope) SetEditableEnviron() { s.liveEnviron = true }
 
+// RememberStarts makes s remember the start stamps of pinned processes, as a System
+// does.
+func (s *scope) RememberStarts() { s.starts = new(startCache) }
+
+// JudgePinning judges as a system that pins processes does.
+func (s *scope) JudgePinning(id Identity, h *Holder) Verdict { return s.judge(&id, h, h) }
+
 // SetBootsMayContinue makes s that of a system on which a boot with another ID may be
 // the one of the record.
 func (s *scope) SetBootsMayContinue() { s.bootsMayContinue = true }
@@ -88,6 +95,11 @@ type Holder struct {
 	Boot, Began, Now   time.Time // in wall time
 	NoWallStart        error     // why Began cannot be read
 	Gone               bool      // it has ended when its environment is read
+
+	PollErr error // why it cannot be asked, while it is pinned, whether it has ended
+	Reaped  bool  // it has lost its PID when it is asked
+
+	Looks, StartReads int // how often it was looked at, and its start read
 }
 
 func (h *Holder) readEnviron(int) ([]byte, error) {
@@ -133,13 +145,19 @@ func (h *Holder) look(int) (holder, Verdict, bool) {
 	case h.Denied != nil:
 		return holder{}, unreadable(h.Denied), false
 	}
+	h.Looks++
 	return holder{start: h.StartStamp, unique: h.Unique, exited: h.Zombie, borrowed: h.Borrowed}, Verdict{}, true
 }
 
-func (h *Holder) pin(int) (int, uint64, Verdict)        { return 0, h.Unique, Verdict{} }
-func (h *Holder) unpin(int)                             {}
-func (h *Holder) readStart(int) uint64                  { return h.StartStamp }
-func (h *Holder) judgePinned(int, int) (Verdict, error) { return verdictOf(h.Zombie), nil }
+func (h *Holder) pin(int) (int, uint64, Verdict) { return 0, h.Unique, Verdict{} }
+func (h *Holder) unpin(int)                      {}
+func (h *Holder) readStart(int) uint64           { h.StartReads++; return h.StartStamp }
+func (h *Holder) judgePinned(int, int) (Verdict, error) {
+	if h.Reaped {
+		return Verdict{State: Dead, Reason: NoProcess}, nil
+	}
+	return verdictOf(h.Zombie), h.PollErr
+}
 
 // Kernel plays the kernel of macOS or a BSD.
 type Kernel struct {

@@ -145,10 +145,9 @@ func (s *scope) judge(id *Identity, from facts, by pins) Verdict {
 // confirmReboot judges a record of another boot whose processes may have survived. A
 // process that was created at the very same 100 ns is no stranger.
 func confirmReboot(id *Identity, from facts) Verdict {
-	if id.Start != 0 {
-		if found, _, ok := from.look(id.PID); ok && found.start == id.Start && !found.exited {
-			return Verdict{Reason: NoEvidence}
-		}
+	found, _, _ := from.look(id.PID) // which has no start if there is none
+	if id.Start != 0 && found.start == id.Start && !found.exited {
+		return Verdict{Reason: NoEvidence}
 	}
 	return Verdict{State: Dead, Reason: Rebooted}
 }

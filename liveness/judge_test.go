@@ -610,7 +610,7 @@ func TestProcessOfAnotherBootThatStartedAtTheSameMomentIsNoProofOfAReboot(t *tes
 	c := qt.New(t)
 	id := liveness.Identity{PID: 12, Boot: bootid.ID{Boot: "counter-7", Quality: bootid.Native}, Start: 5, Unique: 9}
 	now := id
-	now.Boot.Boot = "counter-8"
+	now.Boot.Boot, now.Boot.Machine = "counter-8", "this"
 	noStart := id
 	noStart.Start = 0
 	rebooted := liveness.Verdict{State: liveness.Dead, Reason: liveness.Rebooted}
@@ -631,5 +631,50 @@ func TestProcessOfAnotherBootThatStartedAtTheSameMomentIsNoProofOfAReboot(t *tes
 		c.Check(scope.JudgeAll(test.id, test.holder), qt.Equals, rebooted, qt.Commentf("elsewhere: %s", test.name))
 		scope.SetBootsMayContinue()
 		c.Check(scope.JudgeAll(test.id, test.holder), qt.Equals, test.want, qt.Commentf(test.name))
+		elsewhere := test.id
+		elsewhere.Boot.Machine = "another"
+		c.Check(scope.JudgeAll(elsewhere, test.holder), qt.Equals, liveness.Verdict{Reason: liveness.OtherMachine}, qt.Commentf(test.name))
 	}
+}
+
+// What is known of a pinned process is not read again.
+func TestPinnedProcessIsLookedAtNoMoreThanIsNeeded(t *testing.T) {
+	t.Parallel()
+	c := qt.New(t)
+	id := liveness.Identity{PID: 12, Boot: bootid.ID{Boot: boot1, Quality: bootid.Native}, Start: 5, Unique: 9}
+	noStart, reused := id, id
+	noStart.Start, reused.Unique = 0, 8
+	alive := liveness.Verdict{State: liveness.Alive, Reason: liveness.SameProcess}
+	scope := liveness.NewScope(id, liveness.Options{})
+	scope.RememberStarts()
+	holder := liveness.Holder{StartStamp: 5, Unique: 9}
+	for _, test := range []struct {
+		name   string
+		id     liveness.Identity
+		zombie bool
+		want   liveness.Verdict
+		reads  int
+	}{
+		{"no start on record", noStart, false, alive, 0},
+		{"another unique number", reused, false, liveness.Verdict{State: liveness.Dead, Reason: liveness.PIDReused}, 0},
+		{"exited", id, true, liveness.Verdict{State: liveness.Dead, Reason: liveness.Zombie}, 1},
+		{"the first time", id, false, alive, 1},
+		{"the second time", id, false, alive, 0},
+	} {
+		holder.StartReads, holder.Zombie = 0, test.zombie
+		c.Check(scope.JudgePinning(test.id, &holder), qt.Equals, test.want, qt.Commentf(test.name))
+		c.Check(holder.StartReads, qt.Equals, test.reads, qt.Commentf(test.name))
+		c.Check(holder.Looks, qt.Equals, 0, qt.Commentf(test.name))
+	}
+	other := id
+	other.Start = 6
+	c.Check(scope.JudgePinning(other, &holder).Reason, qt.Equals, liveness.PIDReused)
+	holder.Reaped = true // the start that was read may be that of the next one
+	c.Check(scope.JudgePinning(other, &holder).Reason, qt.Equals, liveness.NoProcess)
+	c.Check(holder.Looks, qt.Equals, 0)
+
+	// Without descriptors for a poll it is looked at, as if it could not be pinned.
+	holder.Reaped, holder.PollErr = false, errors.New("too many open files")
+	c.Check(scope.JudgePinning(id, &holder), qt.Equals, alive)
+	c.Check(holder.Looks, qt.Equals, 1)
 }
