@@ -115,7 +115,7 @@ func (t Termination) end(ctx context.Context, process interface {
 	if t.Group {
 		err := process.TerminateGroup(ctx, t.Grace)
 		// A program that ends a process of its own group must not end itself.
-		if !errors.Is(err, liveness.ErrNotLeader) {
+		if !errors.Is(err, liveness.ErrNoGroup) {
 			return err
 		}
 	}

@@ -12,6 +12,7 @@ import (
 
 	qt "github.com/frankban/quicktest"
 
+	"github.com/rollcall-go/rollcall/internal/pinned"
 	"github.com/rollcall-go/rollcall/lifecycle"
 	"github.com/rollcall-go/rollcall/lifecycle/memstore"
 	"github.com/rollcall-go/rollcall/liveness"
@@ -128,7 +129,8 @@ func TestProcessIsEndedAloneWhereItsGroupIsNotItsOwn(t *testing.T) {
 		want []string
 	}{
 		{nil, []string{"group"}},
-		{liveness.ErrNotLeader, []string{"group", "process"}},
+		{liveness.ErrNoGroup, []string{"group", "process"}},
+		{pinned.ErrOwnGroup, []string{"group", "process"}},
 		{os.ErrPermission, []string{"group"}},
 	} {
 		process := &grouped{err: test.err}

@@ -1,6 +1,10 @@
 package liveness
 
-import "errors"
+import (
+	"errors"
+
+	"github.com/rollcall-go/rollcall/internal/pinned"
+)
 
 var (
 	// ErrInvalid is returned when a text is not an [Identity], was cut short or
@@ -20,10 +24,10 @@ var (
 	// process is Unknown: it may be the one that has the PID, or not.
 	ErrUndecided = errors.New("not known to be the recorded process")
 
-	// ErrNotLeader is returned by [Process.SignalGroup] and
-	// [Process.TerminateGroup] when the process does not lead a process group:
-	// the group that it is in belongs to another process.
-	ErrNotLeader = errors.New("not the leader of a process group")
+	// ErrNoGroup is returned by [Process.SignalGroup] and
+	// [Process.TerminateGroup] when the process does not lead a process group, and
+	// when the calling process is in the group.
+	ErrNoGroup = pinned.ErrNoGroup
 )
 
 // textError has a text of its own and matches another error.

@@ -26,7 +26,7 @@ func (p *pidfd) SignalGroup(sig os.Signal) error {
 			return err
 		}
 		if !leads {
-			return ErrNotLeader
+			return ErrNoGroup
 		}
 		err = unix.PidfdSendSignal(fd, number, nil, unix.PIDFD_SIGNAL_PROCESS_GROUP)
 		switch {

@@ -197,9 +197,9 @@ func TestGroupOfWhichTheProcessIsNotTheLeader(t *testing.T) {
 	t.Parallel()
 	c := qt.New(t)
 	process := opened(t, proctest.Start(t, proctest.Command("hold")))
-	c.Check(process.SignalGroup(unix.SIGTERM), qt.ErrorIs, liveness.ErrNotLeader)
-	c.Check(process.TerminateGroup(t.Context(), time.Minute), qt.ErrorIs, liveness.ErrNotLeader)
-	c.Check(process.TerminateGroup(t.Context(), 0), qt.ErrorIs, liveness.ErrNotLeader)
+	c.Check(process.SignalGroup(unix.SIGTERM), qt.ErrorIs, liveness.ErrNoGroup)
+	c.Check(process.TerminateGroup(t.Context(), time.Minute), qt.ErrorIs, liveness.ErrNoGroup)
+	c.Check(process.TerminateGroup(t.Context(), 0), qt.ErrorIs, liveness.ErrNoGroup)
 	c.Check(process.Wait(cancelled()), qt.Not(qt.IsNil))
 
 	parent, err := proctest.TryStart(t, func() *exec.Cmd {
@@ -212,7 +212,7 @@ func TestGroupOfWhichTheProcessIsNotTheLeader(t *testing.T) {
 	c.Assert(err, qt.IsNil)
 	id, err := liveness.Capture(pid)
 	c.Assert(err, qt.IsNil)
-	c.Check(openedID(t, id).SignalGroup(unix.SIGTERM), qt.ErrorIs, liveness.ErrNotLeader)
+	c.Check(openedID(t, id).SignalGroup(unix.SIGTERM), qt.ErrorIs, liveness.ErrNoGroup)
 }
 
 func TestOwnGroupIsNotSignalled(t *testing.T) {

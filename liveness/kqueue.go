@@ -266,7 +266,7 @@ func (p *kqueuePin) SignalGroup(sig os.Signal) error {
 	case groupErr != nil:
 		return groupErr
 	case group != p.id.PID:
-		return ErrNotLeader
+		return ErrNoGroup
 	default:
 		return p.multiplexer.kqueue.kill(-p.id.PID, sig)
 	}

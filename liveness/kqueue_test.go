@@ -177,8 +177,8 @@ func TestKqueueGroups(t *testing.T) {
 	process := pinned(c, k, id)
 	c.Check(process.SignalGroup(os.Interrupt), qt.IsNil)
 	c.Check([]int{len(leader.Signals), len(member.Signals), len(stranger.Signals)}, qt.DeepEquals, []int{1, 1, 0})
-	c.Check(pinned(c, k, memberID).SignalGroup(os.Kill), qt.ErrorIs, liveness.ErrNotLeader)
-	c.Check(pinned(c, k, strangerID).SignalGroup(os.Kill), qt.ErrorIs, liveness.ErrNotLeader)
+	c.Check(pinned(c, k, memberID).SignalGroup(os.Kill), qt.ErrorIs, liveness.ErrNoGroup)
+	c.Check(pinned(c, k, strangerID).SignalGroup(os.Kill), qt.ErrorIs, liveness.ErrNoGroup)
 	_, ownID := k.Start(1, 1, 1)
 	c.Check(pinned(c, k, ownID).SignalGroup(os.Kill), qt.ErrorIs, liveness.ErrOwnGroup)
 

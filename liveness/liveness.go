@@ -26,7 +26,7 @@
 // system verdicts are Unknown, and errors match [errors.ErrUnsupported]. The rules
 // that all of them share are in judge.go.
 //
-// Errors match [ErrInvalid], [ErrNoProcess], [ErrUndecided], [ErrNotLeader],
+// Errors match [ErrInvalid], [ErrNoProcess], [ErrUndecided], [ErrNoGroup],
 // [os.ErrClosed] or errors.ErrUnsupported, or wrap that of the system call or context.
 package liveness
 

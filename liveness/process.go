@@ -150,9 +150,8 @@ func (p *Process) Identity() Identity { return p.id }
 func (p *Process) Signal(sig os.Signal) error { return p.wrap("signal", p.hold.Signal(sig)) }
 
 // SignalGroup sends a signal to the process group that the process leads. It
-// does nothing, and the error says so, when the process does not lead one
-// ([ErrNotLeader]), when the calling process is in the group
-// ([errors.ErrUnsupported]), or when the group is gone ([ErrNoProcess]).
+// does nothing, and the error says so, when the process does not lead one or the
+// calling process is in it ([ErrNoGroup]), or when it is gone ([ErrNoProcess]).
 //
 // Linux 6.9 and later: pidfd_send_signal(2) with PIDFD_SIGNAL_PROCESS_GROUP,
 // which reaches the group also when its leader has exited and been waited for,

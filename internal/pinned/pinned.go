@@ -23,5 +23,9 @@ type Process interface {
 	Close() error
 }
 
-// ErrOwnGroup is the error of a signal to a group that the caller is in.
-var ErrOwnGroup = fmt.Errorf("the calling process is in the group: %w", errors.ErrUnsupported)
+var (
+	// ErrNoGroup is liveness.ErrNoGroup.
+	ErrNoGroup = errors.New("no process group of its own")
+	// ErrOwnGroup is the error of a signal to a group that the caller is in.
+	ErrOwnGroup = fmt.Errorf("%w: the calling process is in it", ErrNoGroup)
+)

@@ -116,7 +116,7 @@ func (h *hold) SignalGroup(sig os.Signal) error {
 	case h.world.self.group == h.process:
 		return pinned.ErrOwnGroup
 	case !h.reaped() && h.process.group != h.process:
-		return liveness.ErrNotLeader
+		return liveness.ErrNoGroup
 	case len(group) == 0:
 		return liveness.ErrNoProcess
 	}

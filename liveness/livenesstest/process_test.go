@@ -307,8 +307,8 @@ func TestGroupOfAnotherIsLeftAlone(t *testing.T) {
 	world.Group(leader.PID, member.PID)
 	for _, id := range []liveness.Identity{member, alone} {
 		process := open(c, world, id)
-		c.Check(process.SignalGroup(os.Kill), qt.ErrorIs, liveness.ErrNotLeader)
-		c.Check(process.TerminateGroup(c.Context(), grace), qt.ErrorIs, liveness.ErrNotLeader)
+		c.Check(process.SignalGroup(os.Kill), qt.ErrorIs, liveness.ErrNoGroup)
+		c.Check(process.TerminateGroup(c.Context(), grace), qt.ErrorIs, liveness.ErrNoGroup)
 	}
 	self, err := world.Self()
 	c.Assert(err, qt.IsNil)
