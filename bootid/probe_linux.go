@@ -19,8 +19,8 @@ const (
 	machineIDFile = "/etc/machine-id"
 )
 
-// A machine ID that cannot be read for a moment must not look like a missing
-// one, which counts as this machine: there is no ID at all then.
+// A machine ID that cannot be read for the moment must not look like a missing one,
+// which counts as this machine. There is no ID at all then.
 func current() (ID, error) {
 	machine, err := machine.get(func() (string, error) { return readMachine(machineIDFile) })
 	if err != nil {
@@ -116,8 +116,8 @@ func awake() (time.Duration, error) {
 	return time.Duration(now.Nano()) - offset, nil
 }
 
-// offsetCache is read once: a process of several threads, as each Go program
-// is, cannot enter another time namespace (setns(2)).
+// offsetCache is filled once: a process with several threads, such as any Go program,
+// cannot enter another time namespace (setns(2)).
 var offsetCache atomic.Pointer[time.Duration]
 
 func ownOffset() (time.Duration, error) {
@@ -131,10 +131,10 @@ func ownOffset() (time.Duration, error) {
 	return offset, err
 }
 
-// monotonicOffset returns what the time namespace of the process that dir is
-// about adds to CLOCK_MONOTONIC. Kernels before 5.6 have no time namespaces and
-// no such file, which is told from a missing /proc, and from that of a PID
-// namespace without this process, by following /proc/self.
+// monotonicOffset returns what the time namespace of a process adds to
+// CLOCK_MONOTONIC; dir is the directory of the process in /proc. Kernels before 5.6
+// have no time namespaces and no such file. That dir exists tells them from a missing
+// /proc, and from one of a PID namespace without this process.
 func monotonicOffset(dir string) (time.Duration, error) {
 	own, linkErr := os.Readlink(dir + "/ns/time")
 	if own == procfs.InitialTimeLink { // which adds nothing
@@ -154,7 +154,7 @@ func monotonicOffset(dir string) (time.Duration, error) {
 	if !ok {
 		return 0, fmt.Errorf("%s: no monotonic offset: %q", file, text)
 	}
-	// The file is about the namespace that children will be in.
+	// The file is about the time namespace of future children.
 	if linkErr != nil {
 		return 0, linkErr
 	}

@@ -10,8 +10,8 @@ import (
 	"github.com/rollcall-go/rollcall/internal/kinfo"
 )
 
-// This file asks macOS and the BSDs about their boot. It makes no system call
-// and has no build tag, so that its tests run everywhere.
+// This file names boots and machines of macOS and the BSDs. It makes no system call
+// and has no build tag, so that its tests run everywhere; probe_sysctl.go makes them.
 
 // kernel is what is asked of the kernel.
 type kernel interface {
@@ -129,10 +129,9 @@ type initStart struct {
 	before, after int64
 }
 
-// derive names a boot by what its PID 1 keeps for as long as the boot lasts: on
-// OpenBSD the ID of its thread, one of 2^19 at random, otherwise its start. Where
-// the kernel publishes that as time since boot, two boots of a machine may come
-// to the same.
+// derive names a boot by what its PID 1 keeps throughout the boot: on OpenBSD the ID of
+// its thread, one of 2^19 at random, otherwise its start. Where the kernel publishes
+// the start as time since boot, two boots of a machine may have the same.
 func (i initStart) derive(system kinfo.System) (ID, error) {
 	start := i.process.Start
 	switch {

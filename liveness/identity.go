@@ -192,7 +192,7 @@ func (id Identity) String() string {
 
 // fields is the table of the fields of the text, in their order: each has a key, and
 // a kind that says how it is written and read. A new field of evidence is a line at its
-// end; versions that do not know it carry it along, see unknown. What is written is
+// end; versions that do not know it carry it along in unknown. What is written is
 // appended to b.
 func (id *Identity) fields(c *codec, b []byte) []byte {
 	b = c.pid(b, " pid=", &id.PID)

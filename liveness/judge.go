@@ -197,7 +197,7 @@ func (s *scope) judgeUnique(id *Identity, sameBoot bool, by pins) (verdict Verdi
 		return Verdict{}, 0, false
 	case numbers == differs && verdict.Reason != NoProcess:
 		verdict = Verdict{State: Dead, Reason: PIDReused}
-	case verdict.State == Alive && start != 0 && start == id.Start:
+	case verdict.State == Alive && start != 0:
 		s.starts.remember(unique, start)
 	}
 	return verdict, unique, true
@@ -249,7 +249,7 @@ type namespaceRelation uint8
 const (
 	sameNamespace namespaceRelation = iota
 	otherNamespace
-	goneNamespace // another one, and proven to exist no more
+	goneNamespace // another one, which is proven to be gone
 )
 
 // relate compares the recorded PID namespace with that of now. A namespace that
@@ -257,8 +257,8 @@ const (
 //
 // Within a boot the kernel's ID decides. Two namespaces that exist at the same
 // time never share an inode number. So a record that has our number is either
-// ours, or of a namespace that is gone together with its processes, which the ID
-// or the start of PID 1 may tell. A PID that no process has is dead in both cases.
+// ours, or of a namespace that is gone together with its processes; the ID or the
+// start of PID 1 may tell which. A PID that no process has is dead in both cases.
 func (n *Namespace) relate(now *Namespace, sameBoot bool) namespaceRelation {
 	known := n.PIDUnique != 0 && now.PIDUnique != 0
 	switch {
@@ -318,7 +318,7 @@ func (s *scope) compare(id *Identity, holder holder) agreement {
 	}
 	same := max(id.Start, holder.start)-min(id.Start, holder.start) <= s.startSlack
 	switch sameClock := id.Namespace.sameClock(&s.namespace); {
-	case same && (sameClock || id.Namespace.Time == 0): // where no clock is on record, too
+	case same && (sameClock || id.Namespace.Time == 0): // also if no clock is on record
 		return agrees
 	case !same && sameClock:
 		return differs

@@ -660,6 +660,8 @@ func TestPinnedProcessIsLookedAtNoMoreThanIsNeeded(t *testing.T) {
 		{"exited", id, true, liveness.Verdict{State: liveness.Dead, Reason: liveness.Zombie}, 1},
 		{"the first time", id, false, alive, 1},
 		{"the second time", id, false, alive, 0},
+		{"no start on record, again", noStart, false, alive, 0},
+		{"the third time", id, false, alive, 0},
 	} {
 		holder.StartReads, holder.Zombie = 0, test.zombie
 		c.Check(scope.JudgePinning(test.id, &holder), qt.Equals, test.want, qt.Commentf(test.name))

@@ -29,12 +29,12 @@ type MarkedProcess struct {
 // was started, and then lost before or after it was recorded. The caller's own process
 // is left out; an ancestor that carries a marker is not.
 //
-// A process whose environment could not be read may carry a marker. It is told as
-// an error with its PID, and the listing goes on: other users' processes are
-// such, for all but root. A process that has removed or overwritten its marker is
+// A process whose environment could not be read may carry a marker. It is reported as
+// an error with its PID, and the listing goes on: unless you are root, the processes of
+// other users are among them. A process that has removed or overwritten its marker is
 // not found; on Linux removing it from the environment that the program sees does
-// not remove it from the one that is read. The list is of the processes that lived
-// all the while; those that were started meanwhile may be missing. A process that
+// not remove it from the one that is read. Processes that start while the list is
+// made may be missing. A process that
 // was forked and has executed no program yet has the environment of its parent: it is
 // listed with the marker of that, if any.
 //

@@ -36,8 +36,8 @@ type kernel interface {
 	// find sends signal 0: it returns errNobody if the kernel finds no process
 	// with the PID.
 	find(pid int) error
-	// hides tells what may keep this process from seeing others: that it is
-	// jailed, and a rule that holds among those it may see, "" if none does.
+	// hides tells what may hide other processes from this one: that it is in a jail,
+	// and the name of a rule that hides some of the rest, "" if none does.
 	hides() (jailed bool, rule string, err error)
 	// records returns the records of all processes that the kernel shows.
 	records() ([][]byte, error)
@@ -255,7 +255,7 @@ func freebsdHides(euid int, read func(name string) (value uint32, exists bool, e
 	if value, exists, err := read("security.bsd.suser_enabled"); err != nil {
 		return jailed, "", fmt.Errorf("sysctl security.bsd.suser_enabled: %w", err)
 	} else if exists && value == 0 {
-		euid = -1 // root is like anybody
+		euid = -1 // root is like any other user
 	}
 	for _, r := range []struct {
 		name    string
