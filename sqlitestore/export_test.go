@@ -5,26 +5,27 @@ import (
 	"database/sql"
 	"fmt"
 
+	"github.com/rollcall-go/rollcall/internal/storekit"
 	"github.com/rollcall-go/rollcall/lifecycle"
 )
 
 // Put stores a record exactly as given, in any phase and with any identity and
 // heartbeat, as storetest needs it. It replaces the same incarnation.
 func (s *Store) Put(ctx context.Context, record lifecycle.Record) error {
-	values, err := rowOf(record)
+	r, err := storekit.RowOf(record)
 	if err != nil {
 		return err
 	}
 	var n int64
-	update := withPrefix(`UPDATE rollcall_records SET name = ?1, incarnation = ?2, owner = ?3, phase = ?4, identity = ?5, created_at = ?6,
-		beat_boot = ?7, beat_awake = ?8, beat_wall = ?9, parent = ?10, data = ?11 WHERE name = ?1 AND incarnation = ?2`, s.options.Prefix)
+	update := s.sql(`UPDATE rollcall_records SET name = ?1, incarnation = ?2, owner = ?3, phase = ?4, identity = ?5, created_at = ?6,
+		beat_boot = ?7, beat_awake = ?8, beat_wall = ?9, parent = ?10, data = ?11 WHERE name = ?1 AND incarnation = ?2`)
 	err = s.write(ctx, durable, func(ctx context.Context, conn *sql.Conn) error {
-		result, err := conn.ExecContext(ctx, update, values...)
+		result, err := conn.ExecContext(ctx, update, values(r)...)
 		if err == nil {
 			n, err = result.RowsAffected()
 		}
 		if n > 0 {
-			_, err = conn.ExecContext(ctx, s.sql.registered, product)
+			err = s.countRegistration(ctx, conn)
 		}
 		return err
 	})
@@ -41,3 +42,9 @@ func (s *Store) Put(ctx context.Context, record lifecycle.Record) error {
 const PageSize = pageSize
 
 var IsBusy = isBusy
+
+// StopOneByOne makes the store stop records as where SQLite has no JSON.
+func (s *Store) StopOneByOne() {
+	s.able.Store(false)
+	s.asked.Store(true)
+}

@@ -19,6 +19,13 @@ func (s *Store) Gate() lifecycle.KV { return (*gate)(s) }
 
 const keptGates = 100
 
+const (
+	selectGate   = `SELECT value FROM rollcall_gate WHERE key = ?`
+	insertGate   = `INSERT INTO rollcall_gate (key, value) VALUES (?, ?) ON CONFLICT (key) DO NOTHING`
+	updateGate   = `UPDATE rollcall_gate SET value = ? WHERE key = ? AND value = ?`
+	deleteOldest = `DELETE FROM rollcall_gate WHERE seq <= (SELECT max(seq) FROM rollcall_gate) - ?`
+)
+
 type gate Store
 
 // Get tries the plain query first: a closed gate is passed at every start of a
@@ -39,7 +46,7 @@ func (g *gate) Get(ctx context.Context, key string) (string, error) {
 
 func (g *gate) get(ctx context.Context, from Tx, key string) (string, error) {
 	var value string
-	err := from.QueryRowContext(ctx, g.sql.gateGet, key).Scan(&value)
+	err := from.QueryRowContext(ctx, g.statements.Text(selectGate), key).Scan(&value)
 	if errors.Is(err, sql.ErrNoRows) {
 		return "", nil
 	}
@@ -52,9 +59,9 @@ func (g *gate) CompareAndSwap(ctx context.Context, key, old, new string) (swappe
 		var result sql.Result
 		var err error
 		if old == "" {
-			result, err = conn.ExecContext(ctx, g.sql.gateInsert, key, new)
+			result, err = conn.ExecContext(ctx, g.statements.Text(insertGate), key, new)
 		} else {
-			result, err = conn.ExecContext(ctx, g.sql.gateUpdate, new, key, old)
+			result, err = conn.ExecContext(ctx, g.statements.Text(updateGate), new, key, old)
 		}
 		if err != nil {
 			return err
@@ -64,7 +71,7 @@ func (g *gate) CompareAndSwap(ctx context.Context, key, old, new string) (swappe
 			return err
 		}
 		if swapped = n == 1; swapped && old == "" {
-			_, err = conn.ExecContext(ctx, g.sql.gateCut, keptGates)
+			_, err = conn.ExecContext(ctx, g.statements.Text(deleteOldest), keptGates)
 		}
 		return err
 	})

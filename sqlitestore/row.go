@@ -2,161 +2,120 @@ package sqlitestore
 
 import (
 	"database/sql"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"strconv"
-	"time"
-	"unicode/utf8"
 
-	"github.com/rollcall-go/rollcall/bootid"
-	"github.com/rollcall-go/rollcall/lifecycle"
-	"github.com/rollcall-go/rollcall/liveness"
+	"github.com/rollcall-go/rollcall/internal/storekit"
 )
 
-// row is a row of the records table as SQLite gives it. A column has whatever
-// type was written to it, so nothing is taken for granted until record checks
-// it: one bad row must not keep the others from being read.
+// columns are those that cells reads.
+const columns = `seq, name, incarnation, owner, phase, identity, created_at, beat_boot, beat_awake, beat_wall, parent, data`
+
+// row is a row of the records table. The pointers of its Row lead into it, which
+// saves an allocation for each.
 type row struct {
-	seq                              int64
-	name, incarnation, owner, phase  sql.NullString
-	identity, beatBoot, parent, data sql.NullString
-	createdAt, beatAwake, beatWall   any
+	storekit.Row
+	createdAt, beatWall int64
+	data                string
 }
 
-type scanner interface{ Scan(dest ...any) error }
-
-func (r *row) scan(from scanner) error {
-	return from.Scan(&r.seq, &r.name, &r.incarnation, &r.owner, &r.phase, &r.identity, &r.createdAt,
-		&r.beatBoot, &r.beatAwake, &r.beatWall, &r.parent, &r.data)
+// cells read rows one after the other. SQLite keeps in a column whatever type was
+// written to it.
+type cells struct {
+	seq                                       int64
+	name, incarnation, owner, phase, identity any
+	createdAt, beatBoot, beatAwake, beatWall  any
+	parent, data                              any
 }
 
-// scanRows appends all rows to page and closes them.
+func (c *cells) dest() []any {
+	return []any{
+		&c.seq, &c.name, &c.incarnation, &c.owner, &c.phase, &c.identity,
+		&c.createdAt, &c.beatBoot, &c.beatAwake, &c.beatWall, &c.parent, &c.data,
+	}
+}
+
+// decode fills in the row. A column of another type than its own is garbled.
+func (c *cells) decode(r *row) {
+	*r = row{Row: storekit.Row{
+		Seq: c.seq, Name: textOf(c.name), Incarnation: textOf(c.incarnation), Owner: textOf(c.owner), Parent: textOf(c.parent),
+		Phase: textOf(c.phase), Identity: textOf(c.identity), BeatBoot: textOf(c.beatBoot),
+	}}
+	r.integer("beat_awake", c.beatAwake, &r.BeatAwake)
+	if c.beatWall != nil && r.integer("beat_wall", c.beatWall, &r.beatWall) {
+		r.BeatWall = &r.beatWall
+	}
+	if c.createdAt != nil && r.integer("created_at", c.createdAt, &r.createdAt) {
+		r.CreatedAt = &r.createdAt
+	}
+	if c.data != nil {
+		r.data = textOf(c.data)
+		r.Data = &r.data
+	}
+}
+
+func (r *row) integer(column string, value any, to *int64) (ok bool) {
+	if *to, ok = value.(int64); ok {
+		return true
+	}
+	if r.Garbled == nil {
+		r.Garbled = map[string]string{}
+		r.Err = r.ColumnError(column, fmt.Errorf("%v is a %T, not an integer", value, value))
+	}
+	r.Garbled[column] = storekit.RawText(textOf(value))
+	return false
+}
+
+// textOf returns a column as a text, whatever its type.
+func textOf(value any) string {
+	switch v := value.(type) {
+	case string:
+		return v
+	case []byte:
+		return string(v)
+	case nil:
+		return ""
+	default:
+		return fmt.Sprint(v)
+	}
+}
+
+// scanRow reads the one row of a query.
+func scanRow(from *sql.Row, r *row) error {
+	var c cells
+	if err := from.Scan(c.dest()...); err != nil {
+		return err
+	}
+	c.decode(r)
+	return nil
+}
+
+// scanRows appends all rows to those of a page, and closes them. The pointers of a
+// row remain valid if the page grows.
 func scanRows(page []row, rows *sql.Rows) ([]row, error) {
 	defer rows.Close()
+	var c cells
+	dest := c.dest()
 	for rows.Next() {
-		page = append(page, row{})
-		if err := page[len(page)-1].scan(rows); err != nil {
-			return page[:len(page)-1], err
+		if err := rows.Scan(dest...); err != nil {
+			return page, err
 		}
+		page = append(page, row{})
+		c.decode(&page[len(page)-1])
 	}
 	return page, rows.Err()
 }
 
-// record decodes the row. Its error names the column, and comes with what is
-// certain: the name and the incarnation.
-func (r *row) record() (lifecycle.Record, error) {
-	record, _, err := r.decode()
-	if err != nil {
-		return lifecycle.Record{Name: record.Name, Incarnation: record.Incarnation}, err
-	}
-	return record, nil
-}
-
-// decode decodes as much of the row as can be. The columns that cannot are
-// returned as they stand, the first of them as an error too.
-func (r *row) decode() (record lifecycle.Record, garbled map[string]string, first error) {
-	record = lifecycle.Record{Name: r.name.String, Incarnation: r.incarnation.String, Owner: r.owner.String, Parent: r.parent.String}
-	bad := func(column string, value any, err error) {
-		if first == nil {
-			first = fmt.Errorf("%w: row %d: column %s: %w", lifecycle.ErrInvalidRecord, r.seq, column, err)
-			garbled = map[string]string{}
-		}
-		garbled[column] = rawText(value)
-	}
-	err := record.Phase.UnmarshalText([]byte(r.phase.String))
-	if err != nil {
-		bad("phase", r.phase, err)
-	}
-	if record.Identity, err = liveness.Parse(r.identity.String); err != nil {
-		bad("identity", r.identity, err)
-	}
-	if record.Heartbeat.Boot, err = bootid.Parse(r.beatBoot.String); err != nil {
-		bad("beat_boot", r.beatBoot, err)
-	}
-	awake, err := integer(r.beatAwake)
-	record.Heartbeat.Awake = time.Duration(awake)
-	if err != nil {
-		bad("beat_awake", r.beatAwake, err)
-	}
-	if record.Heartbeat.Wall, err = timeOf(r.beatWall); err != nil {
-		bad("beat_wall", r.beatWall, err)
-	}
-	if record.CreatedAt, err = timeOf(r.createdAt); err != nil {
-		bad("created_at", r.createdAt, err)
-	}
-	if r.data.Valid {
-		if record.Data = json.RawMessage(r.data.String); !json.Valid(record.Data) {
-			record.Data = nil
-			bad("data", r.data, errors.New("not JSON"))
-		}
-	}
-	return record, garbled, first
-}
-
-// rawText is a column as it stands, quoted where it is no text.
-func rawText(value any) string {
-	switch v := value.(type) {
-	case sql.NullString:
-		value = v.String
-	case []byte:
-		value = string(v)
-	}
-	text := fmt.Sprint(value)
-	if !utf8.ValidString(text) {
-		return strconv.Quote(text)
-	}
-	return text
-}
-
-// rowOf returns the values of the insert statement.
-func rowOf(record lifecycle.Record) ([]any, error) {
-	if err := record.Validate(); err != nil {
-		return nil, err
-	}
-	for _, t := range []time.Time{record.CreatedAt, record.Heartbeat.Wall} {
-		if !t.IsZero() && !time.Unix(0, t.UnixNano()).Equal(t) {
-			return nil, fmt.Errorf("%w: %q: time %v does not fit nanoseconds since 1970", lifecycle.ErrInvalidRecord, record.Name, t)
-		}
-	}
-	identity, err := record.Identity.MarshalText()
-	if err != nil {
-		return nil, err
-	}
-	var data any
-	if record.Data != nil {
-		data = string(record.Data)
-	}
-	beat := record.Heartbeat
+// values returns the values of the columns but seq, as they are inserted.
+func values(r storekit.Row) []any {
 	return []any{
-		record.Name, record.Incarnation, record.Owner, record.Phase.String(), string(identity), nanos(record.CreatedAt),
-		beat.Boot.String(), int64(beat.Awake), nanos(beat.Wall), record.Parent, data,
-	}, nil
+		r.Name, r.Incarnation, r.Owner, r.Phase, r.Identity, nullable(r.CreatedAt),
+		r.BeatBoot, r.BeatAwake, nullable(r.BeatWall), r.Parent, nullable(r.Data),
+	}
 }
 
-// nanos is a time as it is stored; the zero time is NULL.
-func nanos(t time.Time) any {
-	if t.IsZero() {
+func nullable[T any](value *T) any {
+	if value == nil {
 		return nil
 	}
-	return t.UnixNano()
-}
-
-func timeOf(value any) (time.Time, error) {
-	if value == nil {
-		return time.Time{}, nil
-	}
-	n, err := integer(value)
-	if err != nil {
-		return time.Time{}, err
-	}
-	return time.Unix(0, n).UTC(), nil
-}
-
-func integer(value any) (int64, error) {
-	n, ok := value.(int64)
-	if !ok {
-		return 0, fmt.Errorf("%v is a %T, not an integer", value, value)
-	}
-	return n, nil
+	return *value
 }

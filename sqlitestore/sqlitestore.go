@@ -81,12 +81,13 @@ package sqlitestore
 import (
 	"context"
 	"database/sql"
-	_ "embed"
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"time"
 
+	"github.com/rollcall-go/rollcall/internal/storekit"
 	"github.com/rollcall-go/rollcall/lifecycle"
 )
 
@@ -142,9 +143,10 @@ type Tx interface {
 // Store is a [lifecycle.Registrar] in SQLite. It is safe for concurrent use. It
 // holds nothing that has to be closed; the [sql.DB] stays the host's.
 type Store struct {
-	db      *sql.DB
-	options Options
-	sql     statements
+	db          *sql.DB
+	options     Options
+	statements  *storekit.Statements
+	asked, able atomic.Bool // whether SQLite can stop sets, see canStopSets
 }
 
 var (
@@ -156,12 +158,7 @@ var (
 const (
 	defaultPrefix      = "rollcall_"
 	defaultBusyTimeout = 30 * time.Second
-	product            = "github.com/rollcall-go/rollcall/sqlitestore"
-	schemaVersion      = 1
 )
-
-//go:embed schema.sql
-var schema string
 
 // New returns a store over db, and makes its tables where there are none yet.
 // Several processes may do so at once. A file that cannot be written is served
@@ -182,7 +179,7 @@ func New(ctx context.Context, db *sql.DB, options Options) (*Store, error) {
 	if !isName(options.Prefix) {
 		return nil, fmt.Errorf("sqlitestore: %w: prefix %q", ErrInvalidOptions, options.Prefix)
 	}
-	s := &Store{db: db, options: options, sql: newStatements(options.Prefix)}
+	s := &Store{db: db, options: options, statements: storekit.NewStatements(defaultPrefix, options.Prefix)}
 	if err := s.open(ctx); err != nil {
 		return nil, fmt.Errorf("sqlitestore: open tables %s*: %w", options.Prefix, err)
 	}
@@ -203,78 +200,5 @@ func isName(s string) bool {
 	return s != "" && !strings.HasPrefix(strings.ToLower(s), "sqlite_")
 }
 
-// open takes the write lock only if there is something to make.
-func (s *Store) open(ctx context.Context) error {
-	var found bool
-	err := s.read(ctx, func(ctx context.Context, conn *sql.Conn) (err error) {
-		found, err = s.findSchema(ctx, conn)
-		return err
-	})
-	if found || err != nil {
-		return err
-	}
-	return s.write(ctx, durable, func(ctx context.Context, conn *sql.Conn) error {
-		if found, err := s.findSchema(ctx, conn); found || err != nil {
-			return err // another process was quicker
-		}
-		_, err := conn.ExecContext(ctx, withPrefix(schema, s.options.Prefix))
-		return err
-	})
-}
-
-// findSchema reports whether the tables are there, and refuses those that are
-// not ours or newer than we are.
-func (s *Store) findSchema(ctx context.Context, conn *sql.Conn) (bool, error) {
-	stamped, other, err := s.taken(ctx, conn)
-	switch {
-	case err != nil:
-		return false, err
-	case !stamped && other != "":
-		return false, fmt.Errorf("%w: %s exists without %sschema", ErrForeignSchema, other, s.options.Prefix)
-	case !stamped:
-		return false, nil
-	}
-	var version int
-	err = conn.QueryRowContext(ctx, s.sql.version, product).Scan(&version)
-	switch {
-	case errors.Is(err, sql.ErrNoRows):
-		return false, fmt.Errorf("%w: %sschema is that of another product", ErrForeignSchema, s.options.Prefix)
-	case err != nil:
-		// Either the table is none of ours, or it could not be read.
-		var columns int
-		if conn.QueryRowContext(ctx, s.sql.stampColumns).Scan(&columns) == nil && columns != 2 {
-			err = fmt.Errorf("%w: %sschema is no table of this package: %w", ErrForeignSchema, s.options.Prefix, err)
-		}
-		return false, err
-	case version > schemaVersion:
-		return false, fmt.Errorf("%w: %d, this package knows %d", ErrNewerSchema, version, schemaVersion)
-	case version < 1:
-		return false, fmt.Errorf("%w: version %d", ErrForeignSchema, version)
-	}
-	return true, nil
-}
-
-// taken looks for the names that the schema makes: that of the stamp, and any
-// other. Other tables of the host may start with the prefix too.
-func (s *Store) taken(ctx context.Context, conn *sql.Conn) (stamped bool, other string, err error) {
-	rows, err := conn.QueryContext(ctx, s.sql.taken)
-	if err != nil {
-		return false, "", err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var name string
-		if err := rows.Scan(&name); err != nil {
-			return false, "", err
-		}
-		if strings.EqualFold(name, s.options.Prefix+"schema") {
-			stamped = true
-		} else {
-			other = name
-		}
-	}
-	return stamped, other, rows.Err()
-}
-
-// withPrefix puts the host's prefix into SQL that is written with the default.
-func withPrefix(sql, prefix string) string { return strings.ReplaceAll(sql, defaultPrefix, prefix) }
+// sql returns a statement with the host's prefix in place of the default one.
+func (s *Store) sql(statement string) string { return s.statements.Text(statement) }

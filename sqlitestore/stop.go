@@ -12,24 +12,16 @@ import (
 	"github.com/rollcall-go/rollcall/lifecycle"
 )
 
-// groupSize is how many records one statement is about. What database/sql and a
-// driver add to a statement is then little beside the work itself, and SQLite
-// before 3.32, which takes 999 values, takes the 8 of each event.
-const groupSize = 64
+// maxWriteTime is how long one transaction of a batch goes on taking records in.
+//
+// Other writers of the file wait for it, and get their turn between two of them only
+// if they happen to try then: SQLite has no queue, and a writer that waits looks again
+// after 1, 2, 5, 10, 15 ms and so on. After another writer was seen, StopBatch
+// therefore pauses for half as long as it held the lock.
+const maxWriteTime = 20 * time.Millisecond
 
-// A batch is stopped by transactions. Other writers of the file wait for each, and
-// get their turn between two of them only if they happen to try then: SQLite has
-// no queue, and who waits for its write lock looks again after 1, 2, 5, 10, 15 ms
-// and so on. So what can be done without the lock is done before: reading, for
-// planned records, takes about as long as the writing, and leaves the lock alone
-// for as long. But what another writer changed meanwhile has to be read again, with
-// the lock. Where another writer is seen, the pass then pauses for half as long as
-// it held the lock, so that this one gets its turn.
-const (
-	planned = 512
-	// writeTime is how long one transaction of a batch goes on taking records in.
-	writeTime = 20 * time.Millisecond
-)
+// groupSize is how many records a batch looks up at a time.
+const groupSize = 256
 
 // Stop implements [lifecycle.Store].
 func (s *Store) Stop(ctx context.Context, record lifecycle.Record, cause lifecycle.Cause) (lifecycle.Outcome, error) {
@@ -41,17 +33,7 @@ func (s *Store) Stop(ctx context.Context, record lifecycle.Record, cause lifecyc
 // at most.
 func (s *Store) StopBatch(ctx context.Context, stops []lifecycle.Stop) (done int, err error) {
 	for done < len(stops) {
-		rest := stops[done:]
-		n, err := s.stopSome(ctx, rest, groupSize)
-		if _, ok := errors.AsType[*stopError](err); ok && len(rest) > 1 {
-			// Something was wrong with one of a group, and undid the
-			// transaction: find out which. Those before it are good by
-			// themselves.
-			n, err = s.stopSome(ctx, rest, 1)
-			if failed, ok := errors.AsType[*stopError](err); ok && failed.index > 0 {
-				n, err = s.stopSome(ctx, rest[:failed.index], groupSize)
-			}
-		}
+		n, err := s.stopSome(ctx, stops[done:])
 		done += n
 		if err != nil {
 			return done, fmt.Errorf("sqlitestore: stop %q: %w", stops[done].Record.Name, err)
@@ -60,81 +42,194 @@ func (s *Store) StopBatch(ctx context.Context, stops []lifecycle.Stop) (done int
 	return done, nil
 }
 
-// stopError is the error of a group of records, which begins at index.
+// stopSome stops at least the first of the given records, and returns how many. With
+// an error it stopped none, and the error is about the first.
+func (s *Store) stopSome(ctx context.Context, stops []lifecycle.Stop) (n int, err error) {
+	how := inSets
+	n, err = s.stopInOne(ctx, stops, how)
+	failed, ok := errors.AsType[*stopError](err)
+	if ok && failed.ofSet { // find out which
+		how = oneByOne
+		n, err = s.stopInOne(ctx, stops, how)
+		failed, ok = errors.AsType[*stopError](err)
+	}
+	if ok && failed.index > 0 { // those before it are good by themselves
+		n, err = s.stopInOne(ctx, stops[:failed.index], how)
+	}
+	return n, err
+}
+
+// stopError is what was wrong with the record of an index, or with one of a set
+// that begins there. It undoes the transaction.
 type stopError struct {
 	index int
+	ofSet bool
 	err   error
 }
 
 func (e *stopError) Error() string { return e.err.Error() }
 func (e *stopError) Unwrap() error { return e.err }
 
-// stopSome stops the first of the given records in one transaction, by groups: at
-// least one group, and as many as it gets to in writeTime. With an error, none.
-func (s *Store) stopSome(ctx context.Context, stops []lifecycle.Stop, size int) (n int, err error) {
-	stops = stops[:min(planned, len(stops))]
-	var forOthers time.Duration
+type manner bool
+
+const (
+	// inSets stops many records with one statement of each kind, where they are
+	// simple.
+	inSets manner = true
+	// oneByOne stops each with statements of its own.
+	oneByOne manner = false
+)
+
+// stopInOne stops the first of the given records in one transaction, as many as it
+// gets to in maxWriteTime.
+func (s *Store) stopInOne(ctx context.Context, stops []lifecycle.Stop, how manner) (n int, err error) {
+	var tx *stopTx
 	err = s.attempt(ctx, durable, func(ctx context.Context, conn *sql.Conn) error {
-		n, forOthers = 0, 0
-		tx := &stopTx{store: s, conn: conn}
-		defer tx.close()
-		version, err := tx.version(ctx)
+		before, err := dataVersion(ctx, conn)
 		if err != nil {
 			return err
 		}
-		var plans []*plan
-		for group := range slices.Chunk(stops, size) {
-			plan, err := tx.plan(ctx, group)
-			if err != nil {
-				return &stopError{len(plans) * size, err}
-			}
-			plans = append(plans, plan)
+		if !s.canStopSets(ctx, conn) {
+			how = oneByOne
 		}
-		var locked time.Time
-		outdated := false // somebody else has written since
-		// A transaction that cannot be ended takes the connection along, and no
-		// statement may be closed after that.
-		tx.close()
-		err = transact(ctx, conn, func(ctx context.Context, conn *sql.Conn) error {
-			defer tx.close()
-			locked = time.Now()
-			now, err := tx.version(ctx)
+		return transact(ctx, conn, func(ctx context.Context, conn *sql.Conn) error {
+			now, err := dataVersion(ctx, conn)
 			if err != nil {
 				return err
 			}
-			if outdated = now != version; outdated {
-				tx.gone = nil
-			}
-			for i, group := range plans {
-				if i > 0 && time.Since(locked) > writeTime {
-					break
-				}
-				if outdated {
-					group, err = tx.plan(ctx, group.stops)
-				}
-				if err == nil {
-					err = tx.carryOut(ctx, group)
-				}
-				if err != nil {
-					return &stopError{n, err}
-				}
-				n += len(group.stops)
-			}
-			return nil
+			tx = &stopTx{store: s, conn: conn, how: how, began: time.Now(), shared: now != before, taken: make(map[int64]bool, len(stops))}
+			// A transaction that cannot be ended takes the connection along, and
+			// no statement may be closed after that.
+			defer tx.close()
+			return tx.stop(ctx, stops)
 		})
-		if outdated {
-			forOthers = min(time.Since(locked)/2, writeTime)
-		}
-		return err
 	})
 	if err != nil {
 		return 0, err
 	}
-	if forOthers > 0 {
-		select {
-		case <-time.After(forOthers):
-		case <-ctx.Done(): // what was stopped is stopped
+	tx.giveWay(ctx)
+	return tx.done, nil
+}
+
+// dataVersion is another number after another connection has written
+// (https://www.sqlite.org/pragma.html#pragma_data_version).
+func dataVersion(ctx context.Context, conn *sql.Conn) (n int64, err error) {
+	err = conn.QueryRowContext(ctx, "PRAGMA data_version").Scan(&n)
+	return n, err
+}
+
+// stopTx is a transaction that stops records, in order.
+type stopTx struct {
+	store    *Store
+	conn     *sql.Conn
+	how      manner
+	began    time.Time
+	shared   bool // another connection had written just before
+	prepared map[string]*sql.Stmt
+	taken    map[int64]bool // the rows that are stopped, or in a set
+	done     int            // how many of the stops are done
+	sets     []set          // of records that are to be stopped next
+	pending  int            // how many of the stops wait for that
+}
+
+// stop stops the first of the given records, and groups of them until time is up.
+func (tx *stopTx) stop(ctx context.Context, stops []lifecycle.Stop) error {
+	for group := range slices.Chunk(stops, groupSize) {
+		if tx.full() {
+			return nil
+		}
+		if err := tx.stopGroup(ctx, group); err != nil {
+			return err
 		}
 	}
-	return n, nil
+	return nil
+}
+
+func (tx *stopTx) full() bool { return tx.done > 0 && time.Since(tx.began) > maxWriteTime }
+
+// stopGroup puts simple records into sets, and stops each of the others once those
+// before it are stopped.
+func (tx *stopTx) stopGroup(ctx context.Context, group []lifecycle.Stop) error {
+	found, err := tx.lookUp(ctx, group)
+	if err != nil {
+		return &stopError{tx.done, true, err}
+	}
+	for i := range group {
+		if tx.put(found[i], &group[i]) {
+			continue
+		}
+		if err := tx.stopSets(ctx); err != nil {
+			return err
+		}
+		if tx.full() {
+			return nil
+		}
+		if err := tx.stopOne(ctx, &group[i]); err != nil {
+			return &stopError{tx.done, false, err}
+		}
+		tx.done++
+	}
+	return tx.stopSets(ctx)
+}
+
+// giveWay lets other writers have their turn where one was seen.
+func (tx *stopTx) giveWay(ctx context.Context) {
+	if !tx.shared {
+		return
+	}
+	select {
+	case <-time.After(min(time.Since(tx.began)/2, maxWriteTime)):
+	case <-ctx.Done(): // what was stopped is stopped
+	}
+}
+
+func (tx *stopTx) prepare(ctx context.Context, query string) (*sql.Stmt, error) {
+	if statement := tx.prepared[query]; statement != nil {
+		return statement, nil
+	}
+	statement, err := tx.conn.PrepareContext(ctx, tx.store.sql(query))
+	if err != nil {
+		return nil, err
+	}
+	if tx.prepared == nil {
+		tx.prepared = map[string]*sql.Stmt{}
+	}
+	tx.prepared[query] = statement
+	return statement, nil
+}
+
+func (tx *stopTx) exec(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	statement, err := tx.prepare(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	return statement.ExecContext(ctx, args...)
+}
+
+func (tx *stopTx) query(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	statement, err := tx.prepare(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	return statement.QueryContext(ctx, args...)
+}
+
+// execOn executes a statement that must affect n rows.
+func (tx *stopTx) execOn(ctx context.Context, n int, query string, args ...any) error {
+	result, err := tx.exec(ctx, query, args...)
+	if err != nil {
+		return err
+	}
+	if affected, err := result.RowsAffected(); affected != int64(n) || err != nil {
+		return errors.Join(fmt.Errorf("%d rows affected, not %d", affected, n), err)
+	}
+	return nil
+}
+
+// close closes the statements.
+func (tx *stopTx) close() {
+	for _, statement := range tx.prepared {
+		statement.Close()
+	}
+	tx.prepared = nil
 }

@@ -1,0 +1,254 @@
+package sqlitestore
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/rollcall-go/rollcall/internal/storekit"
+	"github.com/rollcall-go/rollcall/lifecycle"
+)
+
+// set are simple records that are stopped for the same cause, by one statement of
+// each kind: SQLite makes the snapshots, and no row leaves it.
+type set struct {
+	event lifecycle.Event // of each, without what is of the record
+	stops []*lifecycle.Stop
+	seqs  []int64 // of the rows
+}
+
+// found is what is known of the row of a record before it is stopped.
+type found struct {
+	state rowState
+	seq   int64
+}
+
+type rowState uint8
+
+const (
+	// absent is no row of that name.
+	absent rowState = iota
+	// simple is a row that is the record as it was read, with no column garbled
+	// and no children.
+	simple
+	// other is any other row, or one that is not known.
+	other
+)
+
+// put puts a stop into a set if it can be done so, and reports that.
+func (tx *stopTx) put(f found, stop *lifecycle.Stop) bool {
+	switch {
+	case f.state == other:
+		return false
+	case f.state == absent || tx.taken[f.seq]:
+		stop.Outcome, stop.Descendants = lifecycle.AlreadyStopped, nil
+	default:
+		tx.taken[f.seq] = true
+		s := tx.setFor(stop.Cause)
+		s.stops = append(s.stops, stop)
+		s.seqs = append(s.seqs, f.seq)
+	}
+	tx.pending++
+	return true
+}
+
+// setFor returns the set for a cause. The order between two sets does not matter:
+// no record of one is a child of another.
+func (tx *stopTx) setFor(cause lifecycle.Cause) *set {
+	event := cause.Event(lifecycle.Snapshot{})
+	for i := range tx.sets {
+		if s := &tx.sets[i]; s.event.By == event.By && s.event.Reason == event.Reason && s.event.Verdict == event.Verdict {
+			return s
+		}
+	}
+	tx.sets = append(tx.sets, set{event: event})
+	return &tx.sets[len(tx.sets)-1]
+}
+
+// stopSets stops all records that are in sets.
+func (tx *stopTx) stopSets(ctx context.Context) error {
+	for i := range tx.sets {
+		if err := tx.stopSet(ctx, &tx.sets[i]); err != nil {
+			return &stopError{tx.done, true, err}
+		}
+	}
+	tx.sets = tx.sets[:0]
+	tx.done += tx.pending
+	tx.pending = 0
+	return nil
+}
+
+// The snapshot is what encodeSnapshot makes: datetime and json_object cost much less
+// than strftime and pieces of text. Data is put in as it stands.
+var insertEvents = `INSERT INTO rollcall_events (at, name, incarnation, action, by, reason, verdict, snapshot)
+	SELECT ?, name, incarnation, ?, ?, ?, ?,
+		'{' || coalesce('"data":' || data || ',', '') ||
+		coalesce('"bindings":' || nullif((SELECT json_group_array(CAST(key AS TEXT)) FROM
+			(SELECT key FROM rollcall_bindings WHERE record = seq ORDER BY key)), '[]') || ',', '') ||
+		substr(json_object('name', name, 'incarnation', incarnation, 'owner', owner, 'phase', phase, 'identity', identity,
+			'created_at', ` + timeText("created_at") + `, 'heartbeat', json_object('boot', beat_boot, 'awake_ns', beat_awake,
+			'wall', coalesce(` + timeText("beat_wall") + `, '0001-01-01T00:00:00Z')), 'parent', parent), 2)
+	FROM rollcall_records WHERE seq `
+
+const (
+	deleteBindings = `DELETE FROM rollcall_bindings WHERE record `
+	deleteRecords  = `DELETE FROM rollcall_records WHERE seq `
+)
+
+// timeText is an expression for the text of a time in nanoseconds since 1970, NULL
+// for NULL.
+func timeText(column string) string {
+	return strings.ReplaceAll(`replace(datetime(NANOS / 1000000000 - (NANOS % 1000000000 < 0), 'unixepoch'), ' ', 'T') ||
+		'.' || substr(1000000000 + (NANOS % 1000000000 + 1000000000) % 1000000000, 2) || 'Z'`, "NANOS", column)
+}
+
+// among returns a condition for the rows of a set, and its arguments. A range is
+// quicker than a list, and rows are mostly read and stopped in their order.
+func (s *set) among() (condition string, args []any) {
+	first, last := s.seqs[0], s.seqs[len(s.seqs)-1]
+	if slices.IsSorted(s.seqs) && last-first == int64(len(s.seqs)-1) { // none twice
+		return "BETWEEN ? AND ?", []any{first, last}
+	}
+	for i := range groupSize { // one statement for all lengths
+		args = append(args, s.seqs[min(i, len(s.seqs)-1)])
+	}
+	return "IN (?" + strings.Repeat(",?", groupSize-1) + ")", args
+}
+
+func (tx *stopTx) stopSet(ctx context.Context, s *set) error {
+	n, e := len(s.stops), &s.event
+	about := storekit.Quote(s.stops[0].Record.Name)
+	if n > 1 {
+		about = fmt.Sprintf("%s and %d others", about, n-1)
+	}
+	rows, seqs := s.among()
+	event := append([]any{e.At.UnixNano(), e.Action, e.By, e.Reason, e.Verdict}, seqs...)
+	if err := tx.execOn(ctx, n, insertEvents+rows, event...); err != nil {
+		return fmt.Errorf("event of %s: %w", about, err)
+	}
+	if _, err := tx.exec(ctx, deleteBindings+rows, seqs...); err != nil {
+		return fmt.Errorf("bindings of %s: %w", about, err)
+	}
+	if err := tx.execOn(ctx, n, deleteRecords+rows, seqs...); err != nil {
+		return fmt.Errorf("row of %s: %w", about, err)
+	}
+	for _, stop := range s.stops {
+		stop.Outcome, stop.Descendants = lifecycle.Stopped, nil
+	}
+	return nil
+}
+
+// selectFound looks rows up by their names.
+const selectFound = `SELECT given.key, r.seq, r.incarnation, r.phase, r.identity, r.beat_boot, r.beat_awake, r.beat_wall, r.created_at, r.data,
+		EXISTS (SELECT 1 FROM rollcall_records AS child WHERE child.parent = r.name AND child.parent <> '')
+	FROM json_each(?) AS given CROSS JOIN rollcall_records AS r ON r.name = given.value`
+
+// lookUp finds out which rows of a group are simple.
+func (tx *stopTx) lookUp(ctx context.Context, group []lifecycle.Stop) ([]found, error) {
+	all := make([]found, len(group))
+	names := tx.namesOf(group, all)
+	if tx.how == oneByOne {
+		return all, nil
+	}
+	rows, err := tx.query(ctx, selectFound, names)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var i int
+	var seq int64
+	var r state
+	var hasChildren bool
+	dest := []any{&i, &seq, &r.incarnation, &r.phase, &r.identity, &r.beatBoot, &r.beatAwake, &r.beatWall, &r.createdAt, &r.data, &hasChildren}
+	for rows.Next() {
+		if err := rows.Scan(dest...); err != nil {
+			return nil, err
+		}
+		all[i] = found{other, seq}
+		if !hasChildren && r.isOf(&group[i].Record) {
+			all[i].state = simple
+		}
+	}
+	return all, rows.Err()
+}
+
+// state is what a row and a record must have in common for the row to be simple. Of
+// owner and parent any text will do, and json_object refuses what is none.
+type state struct {
+	incarnation, phase, identity, beatBoot, beatAwake, beatWall, createdAt, data any
+}
+
+// isOf reports whether the row of a state is a record, and nothing in it is garbled.
+func (s *state) isOf(r *lifecycle.Record) bool {
+	if s.incarnation != r.Incarnation || s.phase != r.Phase.String() || s.beatAwake != int64(r.Heartbeat.Awake) {
+		return false
+	}
+	if s.beatWall != nullable(storekit.Nanos(r.Heartbeat.Wall)) || s.createdAt != nullable(storekit.Nanos(r.CreatedAt)) {
+		return false
+	}
+	identity, err := r.Identity.MarshalText()
+	if err != nil || s.identity != string(identity) || !r.Heartbeat.Boot.Valid() || s.beatBoot != r.Heartbeat.Boot.String() {
+		return false
+	}
+	if r.Data == nil {
+		return s.data == nil
+	}
+	data, ok := s.data.(string)
+	return ok && data == string(r.Data) && json.Valid(r.Data)
+}
+
+// namesOf returns the names to look up as a list in JSON. Those with a NUL, which not
+// every SQLite reads back from JSON, and the like are left to stopOne.
+func (tx *stopTx) namesOf(group []lifecycle.Stop, all []found) string {
+	names := []byte{'['}
+	for i := range group {
+		record := &group[i].Record
+		if i > 0 {
+			names = append(names, ',')
+		}
+		if tx.how == oneByOne || hasControl(record.Name) {
+			all[i].state = other
+			names = append(names, "null"...)
+			continue
+		}
+		names = append(names, '"')
+		for j := range len(record.Name) {
+			if c := record.Name[j]; c == '"' || c == '\\' {
+				names = append(names, '\\')
+			}
+			names = append(names, record.Name[j])
+		}
+		names = append(names, '"')
+	}
+	return string(append(names, ']'))
+}
+
+// hasControl reports whether a text has a control character of ASCII, which JSON
+// has to escape.
+func hasControl(text string) bool {
+	return strings.IndexFunc(text, func(r rune) bool { return r < ' ' }) >= 0
+}
+
+// selectJSON is 1 where SQLite has the functions that sets need.
+const selectJSON = `SELECT (SELECT json_group_array(value) FROM json_each('["a\"\\b","ä"]')) = '["a\"\\b","ä"]' AND
+	json_object('a', json_object('b', 'c' || char(0) || char(10))) = '{"a":{"b":"c\u0000\n"}}'`
+
+// canStopSets reports whether SQLite can do it, which may have been built without
+// JSON. It is asked once.
+func (s *Store) canStopSets(ctx context.Context, conn *sql.Conn) bool {
+	if s.options.OnStop != nil { // which wants the events
+		return false
+	}
+	if !s.asked.Load() {
+		var able bool
+		if err := conn.QueryRowContext(ctx, selectJSON).Scan(&able); err != nil {
+			return false // and where it was interrupted it is asked again
+		}
+		s.able.Store(able)
+		s.asked.Store(true)
+	}
+	return s.able.Load()
+}
