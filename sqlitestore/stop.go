@@ -5,23 +5,27 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/rollcall-go/rollcall/internal/storekit"
 	"github.com/rollcall-go/rollcall/lifecycle"
 )
 
-// maxWriteTime is how long one transaction of a batch goes on taking records in.
-//
-// Other writers of the file wait for it, and get their turn between two of them only
-// if they happen to try then: SQLite has no queue, and a writer that waits looks again
-// after 1, 2, 5, 10, 15 ms and so on. After another writer was seen, StopBatch
-// therefore pauses for half as long as it held the lock.
-const maxWriteTime = 20 * time.Millisecond
-
-// groupSize is how many records a batch looks up at a time.
-const groupSize = 256
+// A batch is stopped by transactions. Other writers of the file wait for each, and get
+// their turn between two of them only if they happen to try then: SQLite has no queue,
+// and a writer that waits looks again after 1, 2, 5, 10, 15 ms and so on. So what can
+// be done without the write lock is done before: rows are looked up, and again with
+// the lock if another connection has written meanwhile. After such a transaction
+// StopBatch pauses for half as long as it held the lock.
+const (
+	// maxWriteTime is how long one transaction goes on taking records in.
+	maxWriteTime = 20 * time.Millisecond
+	// maxLookedUp is how many rows are looked up for one.
+	maxLookedUp = 1024
+	// maxSet is how many rows one statement stops. SQLite before 3.32 takes at most
+	// 999 values.
+	maxSet = 256
+)
 
 // Stop implements [lifecycle.Store].
 func (s *Store) Stop(ctx context.Context, record lifecycle.Record, cause lifecycle.Cause) (lifecycle.Outcome, error) {
@@ -83,24 +87,34 @@ const (
 // stopInOne stops the first of the given records in one transaction, as many as it
 // gets to in maxWriteTime.
 func (s *Store) stopInOne(ctx context.Context, stops []lifecycle.Stop, how manner) (n int, err error) {
+	stops = stops[:min(len(stops), maxLookedUp)]
 	var tx *stopTx
 	err = s.attempt(ctx, durable, func(ctx context.Context, conn *sql.Conn) error {
-		before, err := dataVersion(ctx, conn)
+		tx = &stopTx{store: s, conn: conn, how: how}
+		if !s.canStopSets(ctx, conn) {
+			tx.how = oneByOne
+		}
+		version, err := dataVersion(ctx, conn)
 		if err != nil {
 			return err
 		}
-		if !s.canStopSets(ctx, conn) {
-			how = oneByOne
+		if err := tx.lookUp(ctx, stops); err != nil {
+			return err
 		}
-		return transact(ctx, conn, func(ctx context.Context, conn *sql.Conn) error {
+		return transact(ctx, conn, func(ctx context.Context, _ *sql.Conn) error {
+			// A transaction that cannot be ended takes the connection along, and
+			// no statement may be closed after that.
+			defer tx.close()
+			tx.began = time.Now()
 			now, err := dataVersion(ctx, conn)
 			if err != nil {
 				return err
 			}
-			tx = &stopTx{store: s, conn: conn, how: how, began: time.Now(), shared: now != before, taken: make(map[int64]bool, len(stops))}
-			// A transaction that cannot be ended takes the connection along, and
-			// no statement may be closed after that.
-			defer tx.close()
+			if tx.shared = now != version; tx.shared {
+				if err := tx.lookUp(ctx, stops); err != nil {
+					return err
+				}
+			}
 			return tx.stop(ctx, stops)
 		})
 	})
@@ -124,7 +138,8 @@ type stopTx struct {
 	conn     *sql.Conn
 	how      manner
 	began    time.Time
-	shared   bool // another connection had written just before
+	shared   bool    // another connection has written since the rows were looked up
+	found    []found // the rows of the stops
 	prepared map[string]*sql.Stmt
 	taken    map[int64]bool // the rows that are stopped, or in a set
 	done     int            // how many of the stops are done
@@ -132,42 +147,24 @@ type stopTx struct {
 	pending  int            // how many of the stops wait for that
 }
 
-// stop stops the first of the given records, and groups of them until time is up.
+// stop stops the first of the given records until time is up: those that are simple
+// in sets, and each of the others once those before it are stopped.
 func (tx *stopTx) stop(ctx context.Context, stops []lifecycle.Stop) error {
-	for group := range slices.Chunk(stops, groupSize) {
-		if tx.full() {
-			return nil
-		}
-		if err := tx.stopGroup(ctx, group); err != nil {
+	tx.taken = make(map[int64]bool, len(stops))
+	for i := range stops {
+		if tx.put(tx.found[i], &stops[i]) {
+			if tx.pending < maxSet {
+				continue
+			}
+		} else if err := tx.stopOne(ctx, &stops[i]); err != nil {
 			return err
-		}
-	}
-	return nil
-}
-
-func (tx *stopTx) full() bool { return tx.done > 0 && time.Since(tx.began) > maxWriteTime }
-
-// stopGroup puts simple records into sets, and stops each of the others once those
-// before it are stopped.
-func (tx *stopTx) stopGroup(ctx context.Context, group []lifecycle.Stop) error {
-	found, err := tx.lookUp(ctx, group)
-	if err != nil {
-		return &stopError{tx.done, true, err}
-	}
-	for i := range group {
-		if tx.put(found[i], &group[i]) {
-			continue
 		}
 		if err := tx.stopSets(ctx); err != nil {
 			return err
 		}
-		if tx.full() {
+		if time.Since(tx.began) > maxWriteTime {
 			return nil
 		}
-		if err := tx.stopOne(ctx, &group[i]); err != nil {
-			return &stopError{tx.done, false, err}
-		}
-		tx.done++
 	}
 	return tx.stopSets(ctx)
 }

@@ -12,9 +12,21 @@ import (
 	"github.com/rollcall-go/rollcall/lifecycle"
 )
 
-// stopOne stops a record together with its descendants, each by statements of its
-// own.
+// stopOne stops a record that is in no set, after those that are.
 func (tx *stopTx) stopOne(ctx context.Context, stop *lifecycle.Stop) error {
+	if err := tx.stopSets(ctx); err != nil {
+		return err
+	}
+	if err := tx.stopFamily(ctx, stop); err != nil {
+		return &stopError{tx.done, false, err}
+	}
+	tx.done++
+	return nil
+}
+
+// stopFamily stops a record together with its descendants, each by statements of its
+// own.
+func (tx *stopTx) stopFamily(ctx context.Context, stop *lifecycle.Stop) error {
 	stop.Outcome, stop.Descendants = lifecycle.AlreadyStopped, nil
 	rows, err := tx.rows(ctx, selectRecord, stop.Record.Name)
 	if err != nil || len(rows) == 0 || rows[0].Incarnation != stop.Record.Incarnation {

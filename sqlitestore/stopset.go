@@ -112,10 +112,10 @@ func (s *set) among() (condition string, args []any) {
 	if slices.IsSorted(s.seqs) && last-first == int64(len(s.seqs)-1) { // none twice
 		return "BETWEEN ? AND ?", []any{first, last}
 	}
-	for i := range groupSize { // one statement for all lengths
+	for i := range maxSet { // one statement for all lengths
 		args = append(args, s.seqs[min(i, len(s.seqs)-1)])
 	}
-	return "IN (?" + strings.Repeat(",?", groupSize-1) + ")", args
+	return "IN (?" + strings.Repeat(",?", maxSet-1) + ")", args
 }
 
 func (tx *stopTx) stopSet(ctx context.Context, s *set) error {
@@ -146,16 +146,17 @@ const selectFound = `SELECT given.key, r.seq, r.incarnation, r.phase, r.identity
 		EXISTS (SELECT 1 FROM rollcall_records AS child WHERE child.parent = r.name AND child.parent <> '')
 	FROM json_each(?) AS given CROSS JOIN rollcall_records AS r ON r.name = given.value`
 
-// lookUp finds out which rows of a group are simple.
-func (tx *stopTx) lookUp(ctx context.Context, group []lifecycle.Stop) ([]found, error) {
-	all := make([]found, len(group))
-	names := tx.namesOf(group, all)
+// lookUp finds out which rows are simple.
+func (tx *stopTx) lookUp(ctx context.Context, stops []lifecycle.Stop) error {
+	defer tx.close()
+	tx.found = make([]found, len(stops))
+	names := tx.namesOf(stops)
 	if tx.how == oneByOne {
-		return all, nil
+		return nil
 	}
 	rows, err := tx.query(ctx, selectFound, names)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer rows.Close()
 	var i int
@@ -165,14 +166,14 @@ func (tx *stopTx) lookUp(ctx context.Context, group []lifecycle.Stop) ([]found, 
 	dest := []any{&i, &seq, &r.incarnation, &r.phase, &r.identity, &r.beatBoot, &r.beatAwake, &r.beatWall, &r.createdAt, &r.data, &hasChildren}
 	for rows.Next() {
 		if err := rows.Scan(dest...); err != nil {
-			return nil, err
+			return err
 		}
-		all[i] = found{other, seq}
-		if !hasChildren && r.isOf(&group[i].Record) {
-			all[i].state = simple
+		tx.found[i] = found{other, seq}
+		if !hasChildren && r.isOf(&stops[i].Record) {
+			tx.found[i].state = simple
 		}
 	}
-	return all, rows.Err()
+	return rows.Err()
 }
 
 // state is what a row and a record must have in common for the row to be simple. Of
@@ -202,24 +203,24 @@ func (s *state) isOf(r *lifecycle.Record) bool {
 
 // namesOf returns the names to look up as a list in JSON. Those with a NUL, which not
 // every SQLite reads back from JSON, and the like are left to stopOne.
-func (tx *stopTx) namesOf(group []lifecycle.Stop, all []found) string {
+func (tx *stopTx) namesOf(stops []lifecycle.Stop) string {
 	names := []byte{'['}
-	for i := range group {
-		record := &group[i].Record
+	for i := range stops {
+		name := stops[i].Record.Name
 		if i > 0 {
 			names = append(names, ',')
 		}
-		if tx.how == oneByOne || hasControl(record.Name) {
-			all[i].state = other
+		if tx.how == oneByOne || hasControl(name) {
+			tx.found[i].state = other
 			names = append(names, "null"...)
 			continue
 		}
 		names = append(names, '"')
-		for j := range len(record.Name) {
-			if c := record.Name[j]; c == '"' || c == '\\' {
+		for j := range len(name) {
+			if name[j] == '"' || name[j] == '\\' {
 				names = append(names, '\\')
 			}
-			names = append(names, record.Name[j])
+			names = append(names, name[j])
 		}
 		names = append(names, '"')
 	}
