@@ -1,9 +1,12 @@
-// Package sqlitestore keeps records, stopped events and gates in SQLite, in
-// tables of their own beside the host's, over the host's own [sql.DB]. It
-// imports no driver: the host chooses one.
+// Package sqlitestore keeps records, stopped events and gates in SQLite, in tables
+// beside the host's own, over the host's [sql.DB]. It imports no driver: the host
+// chooses one. It is tested with modernc.org/sqlite, github.com/ncruces/go-sqlite3 and
+// github.com/mattn/go-sqlite3; docs/sqlite.md has what to know about each.
 //
 //	db, err := sql.Open("sqlite", "file:state.db?_pragma=journal_mode(WAL)")
 //	store, err := sqlitestore.New(ctx, db, sqlitestore.Options{})
+//	gate := &lifecycle.BootGate{KV: store.Gate()}
+//	report, err := lifecycle.Cleaner{Store: store}.CleanOncePerBoot(ctx, gate)
 //
 //	record, err := store.Launch(ctx, lifecycle.Record{Name: "worker"})
 //	marker := liveness.Plant(cmd)
@@ -14,68 +17,24 @@
 //
 // # Guarantees
 //
-// A stop is one transaction: the event with its snapshot is written and the
-// record and its bindings are deleted together, descendants included. A unique
-// key makes a second stopped event for one incarnation impossible. What a
-// method has acknowledged survives a crash of the process and a loss of power
-// (PRAGMA synchronous=EXTRA), heartbeats excepted, as far as the disk keeps
-// what it acknowledges. Not so with journal_mode MEMORY or OFF.
+// A stop is one transaction. It writes the event with its snapshot and deletes the
+// record and its bindings, and does the same for the descendants. A unique key makes
+// a second stopped event for one incarnation impossible.
 //
-// Any number of processes may use one file. Writers wait for one another; a
-// write transaction of a cleaning pass is kept near 20 ms, or as long as it
-// takes to stop one record with its descendants.
+// What a method other than [Store.Heartbeat] has acknowledged survives a crash of the
+// process and a loss of power, as far as the disk keeps what it acknowledges. This
+// does not hold with journal_mode MEMORY or OFF.
 //
-// # What it does to connections
-//
-// Each call borrows one connection from the [sql.DB], opens the transaction of
-// a write with BEGIN IMMEDIATE, lowers busy_timeout where there is one and
-// raises synchronous for the time of the work, and puts them back after. A busy
-// handler of the host's stays. No connection is held between calls, so a pool
-// of one connection is enough.
-// The journal mode belongs to the host's file and is left alone; with
-// journal_mode=WAL readers and writers do not wait for each other.
-//
-// # Drivers
-//
-// Nothing has to be set for this package: no busy timeout, no kind of
-// transaction, no format of times. It is tested with the three drivers below. What
-// a host sets for itself, such as the journal mode, it writes in different ways:
-//
-//	modernc.org/sqlite            sql.Open("sqlite", "file:state.db?_pragma=journal_mode(WAL)")
-//	github.com/ncruces/go-sqlite3 sql.Open("sqlite3", "file:state.db?_pragma=journal_mode(WAL)")
-//	github.com/mattn/go-sqlite3   sql.Open("sqlite3", "file:state.db?_journal_mode=WAL")
-//
-// Where several processes may be the first to open a file, call New before any other
-// statement: who sets the journal mode to WAL at the same time as another is refused
-// at once, whatever the busy timeout. New tries again.
-//
-// modernc.org/sqlite: without a busy_timeout, the host's own statements fail at
-// once where they find a lock.
-//
-// github.com/ncruces/go-sqlite3 (package driver): the same, if there is any
-// _pragma; without one it waits for a minute. A name that does not begin with
-// "file:" is that of a file as it stands, parameters included. With WAL, what the
-// host itself writes is synchronous=NORMAL, unless it sets another.
-//
-// github.com/mattn/go-sqlite3: needs cgo and a C compiler. It ignores _pragma, and
-// has parameters of its own, such as _busy_timeout, which is 5 seconds by default,
-// and _synchronous, which is NORMAL in every journal mode. The last two drivers
-// have one name in database/sql, so a program can have one of them.
-//
-// # Limits
-//
-// The host must not share one transaction with these methods: they run their
-// own. SQLite 3.24 or later is needed. A database in memory is private to its
-// connection: set SetMaxOpenConns(1) for it.
+// Any number of processes may use one file. Writers wait for each other; a cleaning
+// pass writes in transactions of about 20 ms, or as long as one record with its
+// descendants takes.
 //
 // # Errors
 //
-// Errors match [ErrNewerSchema], [ErrForeignSchema], [ErrInvalidOptions],
-// [lifecycle.ErrNoSnapshot], [lifecycle.ErrInvalidRecord], [lifecycle.ErrNameTaken],
-// [lifecycle.ErrNotRegistered], [lifecycle.ErrChanged], or
-// [lifecycle.ErrUnavailable] when others kept the database locked for longer
-// than BusyTimeout, or wrap the error of the driver or of the context. An error
-// means that nothing was written.
+// An error means that nothing was written. It matches [lifecycle.ErrUnavailable] when
+// others kept the database locked for longer than [Options.BusyTimeout]. Other errors
+// match those of this package or of package lifecycle, or wrap that of the driver or
+// the context.
 package sqlitestore
 
 import (
@@ -92,47 +51,48 @@ import (
 )
 
 var (
-	// ErrNewerSchema is returned by [New] when the tables were made by a newer
-	// version of this package. Nothing is read or written then.
+	// ErrNewerSchema is returned by [New] when a newer version of this package made
+	// the tables. New then reads and writes nothing.
 	ErrNewerSchema = errors.New("schema of a newer version")
-	// ErrForeignSchema is returned by [New] when tables with the prefix exist
-	// and are not of this package.
+	// ErrForeignSchema is returned by [New] when tables with the prefix exist that
+	// this package did not make.
 	ErrForeignSchema = errors.New("foreign tables")
-	// ErrInvalidOptions is returned by [New] for a prefix that is no SQL name,
-	// and for a missing database.
+	// ErrInvalidOptions is returned by [New] for a prefix that is not an SQL name,
+	// and without a database.
 	ErrInvalidOptions = errors.New("invalid options")
 )
 
 // Options are the choices of [New]. The zero value is usable.
 type Options struct {
-	// Prefix starts the name of every table and index; empty is "rollcall_".
-	// It consists of ASCII letters, digits and underscores and does not start
-	// with a digit, nor with "sqlite_", which SQLite keeps to itself.
+	// Prefix starts the name of every table and index; empty means "rollcall_".
+	// It consists of ASCII letters, digits and underscores. It must not start with
+	// a digit, nor with "sqlite_", which SQLite reserves.
 	Prefix string
 
-	// BusyTimeout is how long a call waits for other writers before it gives
-	// up with SQLite's "database is locked"; zero is 30 seconds. A context
-	// that ends earlier ends the wait.
+	// BusyTimeout is how long a call waits for other writers before it returns
+	// SQLite's "database is locked"; zero means 30 seconds. The context can end
+	// the wait earlier.
 	BusyTimeout time.Duration
 
-	// Owner is the machine or device whose records the store registers; empty is
-	// none in particular.
+	// Owner is the machine or device whose records the store registers; empty
+	// means none in particular.
 	Owner string
 
-	// Clock is the clock of heartbeats; nil is that of the running system.
+	// Clock is the clock of heartbeats; nil means that of the running system.
 	Clock lifecycle.Clock
 
-	// OnStop is called for every record that is stopped, descendants
-	// included, inside the transaction that stops it, after the event was
-	// written. tx is that transaction, for the host's own tables. An error
-	// undoes the stop. A stop that has to be tried again calls it again, in a
-	// new transaction; only what is committed counts. Effects outside of the
-	// database belong after the commit: [lifecycle.Cleaner.OnStopped], or a
-	// reader of [Store.Events], which has descendants too.
+	// OnStop is called for every record that is stopped, descendants included,
+	// in the transaction that stops it and after the event was written. tx is that
+	// transaction, for the host's own tables. An error undoes the stop. OnStop may
+	// be called again for the same record, in a new transaction; only what is
+	// committed counts. Effects outside the database belong after the commit: into
+	// [lifecycle.Cleaner.OnStopped], or into a reader of [Store.Events], which also
+	// sees descendants. With OnStop, records are stopped one by one, which takes
+	// several times as long.
 	OnStop func(ctx context.Context, tx Tx, event lifecycle.Event) error
 }
 
-// Tx is the part of a transaction that a hook may use. Rows that it leaves open
+// Tx is the part of a transaction that a hook may use. Rows that the hook leaves open
 // are closed when it returns.
 type Tx interface {
 	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
@@ -140,8 +100,8 @@ type Tx interface {
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
-// Store is a [lifecycle.Registrar] in SQLite. It is safe for concurrent use. It
-// holds nothing that has to be closed; the [sql.DB] stays the host's.
+// Store is a [lifecycle.Registrar] in SQLite. It is safe for concurrent use. It has
+// nothing to close; the [sql.DB] remains the host's.
 type Store struct {
 	db          *sql.DB
 	options     Options
@@ -160,12 +120,22 @@ const (
 	defaultBusyTimeout = 30 * time.Second
 )
 
-// New returns a store over db, and makes its tables where there are none yet.
-// Several processes may do so at once. A file that cannot be written is served
-// for reading if it has the tables.
+// New returns a store over db, and makes its tables if there are none. Several
+// processes may do so at once. If the file cannot be written but has the tables, the
+// store can read. SQLite 3.24 or later is needed, and 3.38 or later (or one built with
+// JSON) to stop many records quickly.
 //
-// The error matches [ErrNewerSchema], [ErrForeignSchema] or
-// [ErrInvalidOptions], or wraps that of the driver.
+// Each method of the store borrows one connection for the time of the call, so a pool
+// of one connection is enough. A write begins with BEGIN IMMEDIATE and sets PRAGMA
+// synchronous=EXTRA; a busy timeout is lowered, and BusyTimeout takes its place. Both
+// settings are put back afterwards. A busy handler of the host's stays, and so does the
+// journal mode: with journal_mode=WAL readers and writers do not wait for each other.
+// The host must not leave a transaction of its own open on the connection.
+//
+// A database in memory is private to its connection: call db.SetMaxOpenConns(1).
+//
+// The error matches [ErrNewerSchema], [ErrForeignSchema] or [ErrInvalidOptions], or
+// wraps that of the driver.
 func New(ctx context.Context, db *sql.DB, options Options) (*Store, error) {
 	if options.Prefix == "" {
 		options.Prefix = defaultPrefix
