@@ -16,35 +16,35 @@ import (
 type durability bool
 
 const (
-	// durable waits until the disk has the transaction.
+	// durable makes the commit wait until the transaction is on disk.
 	durable durability = true
-	// quick leaves synchronous as the host has it.
+	// quick leaves synchronous as the host has set it.
 	quick durability = false
 )
 
-// attemptTimeout is the busy_timeout of one attempt: SQLite does not look at
-// the context while it waits. Whole attempts are repeated until
+// attemptTimeout is the busy_timeout of one attempt. It is short because SQLite does
+// not look at the context while it waits; attempts are repeated until
 // Options.BusyTimeout is over.
 const attemptTimeout = 250 * time.Millisecond
 
-// synchronousExtra is the value of PRAGMA synchronous that survives a loss of
-// power in every journal mode that keeps its journal in a file
-// (https://www.sqlite.org/pragma.html#pragma_synchronous). In WAL mode it does
-// what FULL does; with a rollback journal FULL would not sync the directory
-// after the journal was deleted, which is the commit.
+// synchronousExtra is the value of PRAGMA synchronous with which a commit survives a
+// loss of power in every journal mode that keeps its journal in a file
+// (https://www.sqlite.org/pragma.html#pragma_synchronous). In WAL mode it does what
+// FULL does. With a rollback journal a commit is the deletion of the journal, and FULL
+// does not sync the directory after it.
 const synchronousExtra = 3
 
-// write runs f in a transaction of its own, and again after SQLITE_BUSY.
+// write runs f in a transaction, and again after SQLITE_BUSY.
 func (s *Store) write(ctx context.Context, d durability, f func(context.Context, *sql.Conn) error) error {
 	return s.attempt(ctx, d, func(ctx context.Context, conn *sql.Conn) error { return transact(ctx, conn, f) })
 }
 
-// transact runs f in a transaction. BEGIN IMMEDIATE takes the write lock first: a
-// transaction that begins by reading and then finds another writer fails at once,
-// whatever the timeout.
+// transact runs f in a transaction. It takes the write lock first (BEGIN IMMEDIATE): a
+// transaction that reads first and then finds another writer fails at once, whatever
+// the timeout.
 func transact(ctx context.Context, conn *sql.Conn, f func(context.Context, *sql.Conn) error) error {
-	// A cancelled context ends f, and its error rolls back. It must not
-	// leave it open whether the transaction took place.
+	// A cancelled context ends f, whose error rolls back. It must not interrupt
+	// COMMIT or ROLLBACK: the outcome would be unknown.
 	end := context.WithoutCancel(ctx)
 	ours := true
 	defer func() {
@@ -52,9 +52,9 @@ func transact(ctx context.Context, conn *sql.Conn, f func(context.Context, *sql.
 			rollback(end, conn)
 		}
 	}()
-	// Also a BEGIN that fails may have begun: drivers return the error of
-	// a context that is cancelled while they return. But the host may
-	// have left a transaction of its own on the connection.
+	// A BEGIN that fails may still have begun a transaction: a driver returns the
+	// error of a context that was cancelled in the meantime. The transaction is not
+	// ours, however, if the host left one of its own open on the connection.
 	if _, err := conn.ExecContext(ctx, "BEGIN IMMEDIATE"); err != nil {
 		ours = !inTransaction(err)
 		return err
@@ -72,22 +72,22 @@ func transact(ctx context.Context, conn *sql.Conn, f func(context.Context, *sql.
 	return nil
 }
 
-// inTransaction reports whether SQLite refused a statement because the
-// connection is in a transaction. It has no code for that, only words.
+// inTransaction reports whether SQLite refused a statement because the connection is
+// in a transaction. There is no code for that, only a text.
 func inTransaction(err error) bool {
 	return err != nil && (strings.Contains(err.Error(), "within a transaction") || strings.Contains(err.Error(), "inside a transaction"))
 }
 
-// rollback takes the connection out of its transaction, or else throws it away.
+// rollback ends the transaction of a connection, or else closes the connection.
 func rollback(ctx context.Context, conn *sql.Conn) {
 	if _, err := conn.ExecContext(ctx, "ROLLBACK"); err == nil {
 		return
 	}
-	// Either there is no transaction, because none was begun or SQLite ended
-	// it by itself (https://www.sqlite.org/lang_transaction.html), or there is
-	// one and it stays. In the former case this BEGIN works; in both a
-	// ROLLBACK that works proves that there is none left. A connection must
-	// not be thrown away without need: with it goes a database in memory.
+	// Either there is no transaction, because none was begun or SQLite ended it by
+	// itself (https://www.sqlite.org/lang_transaction.html), or there is one that
+	// stays. In the first case BEGIN succeeds; in both a ROLLBACK that succeeds proves
+	// that none is left. Closing the connection is the last resort, because a database
+	// in memory goes with it.
 	_, _ = conn.ExecContext(ctx, "BEGIN")
 	if _, err := conn.ExecContext(ctx, "ROLLBACK"); err != nil {
 		discard(conn)
@@ -99,8 +99,8 @@ func (s *Store) read(ctx context.Context, f func(context.Context, *sql.Conn) err
 	return s.attempt(ctx, quick, f)
 }
 
-// attempt lends f a connection that is set up, until it succeeds, fails with
-// anything but SQLITE_BUSY, or time is over.
+// attempt calls f with a connection that is set up, and repeats that after SQLITE_BUSY
+// until Options.BusyTimeout is over.
 func (s *Store) attempt(ctx context.Context, d durability, f func(context.Context, *sql.Conn) error) error {
 	deadline := time.Now().Add(s.options.BusyTimeout)
 	for {
@@ -122,7 +122,7 @@ func (s *Store) attempt(ctx context.Context, d durability, f func(context.Contex
 	}
 }
 
-// borrow lends f a connection, set up and afterwards put back as it was.
+// borrow calls f with a connection that is set up, and restores its settings after.
 func (s *Store) borrow(ctx context.Context, d durability, f func(context.Context, *sql.Conn) error) (err error) {
 	conn, err := s.db.Conn(ctx)
 	if err != nil {
@@ -133,8 +133,8 @@ func (s *Store) borrow(ctx context.Context, d durability, f func(context.Context
 	if err := conn.QueryRowContext(ctx, "PRAGMA busy_timeout").Scan(&timeout); err != nil {
 		return err
 	}
-	// With a timeout of 0 the host may have a busy handler of its own, which
-	// setting one would remove. The attempts that fail at once are repeated.
+	// A timeout of 0 is left alone: the host may have a busy handler, which setting a
+	// timeout would remove. Without one an attempt fails at once, and is repeated.
 	if want := int(min(attemptTimeout, s.options.BusyTimeout) / time.Millisecond); timeout != 0 && timeout != want {
 		defer restore(ctx, conn, "busy_timeout", timeout)
 		if err := setPragma(ctx, conn, "busy_timeout", want); err != nil {
@@ -146,8 +146,8 @@ func (s *Store) borrow(ctx context.Context, d durability, f func(context.Context
 			return err
 		}
 		if synchronous < synchronousExtra {
-			// Also a PRAGMA that fails may have taken effect, but none does
-			// in a transaction of the host's.
+			// A PRAGMA that fails may still have taken effect, except in a
+			// transaction of the host's.
 			err := setPragma(ctx, conn, "synchronous", synchronousExtra)
 			if !inTransaction(err) {
 				defer restore(ctx, conn, "synchronous", synchronous)
@@ -161,7 +161,7 @@ func (s *Store) borrow(ctx context.Context, d durability, f func(context.Context
 }
 
 func setPragma(ctx context.Context, conn *sql.Conn, name string, value int) error {
-	// Some pragmas answer with a row, some do not: read what there is.
+	// Some pragmas return a row, some do not.
 	rows, err := conn.QueryContext(ctx, fmt.Sprintf("PRAGMA %s = %d", name, value))
 	if err != nil {
 		return err
@@ -171,21 +171,21 @@ func setPragma(ctx context.Context, conn *sql.Conn, name string, value int) erro
 	return errors.Join(rows.Err(), rows.Close())
 }
 
-// restore gives the host its setting back, or else throws the connection away.
+// restore restores a setting of the host's, or else closes the connection.
 func restore(ctx context.Context, conn *sql.Conn, name string, value int) {
 	if err := setPragma(context.WithoutCancel(ctx), conn, name, value); err != nil {
 		discard(conn)
 	}
 }
 
-// discard makes the pool close the connection instead of lending it again.
+// discard makes the pool close the connection instead of using it again.
 func discard(conn *sql.Conn) {
 	_ = conn.Raw(func(any) error { return driver.ErrBadConn })
 }
 
-// isBusy reports whether err is SQLITE_BUSY or SQLITE_LOCKED, in any of their
-// extended forms. Drivers have error types of their own; what they share is a
-// method Code or SQLite's English text (https://www.sqlite.org/rescode.html).
+// isBusy reports whether err is SQLITE_BUSY or SQLITE_LOCKED, in any of their extended
+// forms. Each driver has its own error type; what they have in common is a method Code
+// or SQLite's English text (https://www.sqlite.org/rescode.html).
 func isBusy(err error) bool {
 	if err == nil {
 		return false

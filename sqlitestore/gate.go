@@ -13,11 +13,11 @@ import (
 //
 //	gate := &lifecycle.BootGate{KV: store.Gate()}
 //
-// It keeps the newest 100 keys, one for each boot and PID namespace; a gate
-// whose key was dropped runs once more.
+// It keeps the newest 100 keys, one for each boot and PID namespace. A gate whose
+// key was dropped runs once more.
 func (s *Store) Gate() lifecycle.KV { return (*gate)(s) }
 
-const keptGates = 100
+const maxGates = 100
 
 const (
 	selectGate   = `SELECT value FROM rollcall_gate WHERE key = ?`
@@ -28,8 +28,8 @@ const (
 
 type gate Store
 
-// Get tries the plain query first: a closed gate is passed at every start of a
-// program, and mostly nobody is in the way.
+// Get implements [lifecycle.KV]. It tries the plain query first: every start of a
+// program passes the closed gate, and finds no lock as a rule.
 func (g *gate) Get(ctx context.Context, key string) (string, error) {
 	value, err := g.get(ctx, g.db, key)
 	if isBusy(err) {
@@ -71,7 +71,7 @@ func (g *gate) CompareAndSwap(ctx context.Context, key, old, new string) (swappe
 			return err
 		}
 		if swapped = n == 1; swapped && old == "" {
-			_, err = conn.ExecContext(ctx, g.statements.Text(deleteOldest), keptGates)
+			_, err = conn.ExecContext(ctx, g.statements.Text(deleteOldest), maxGates)
 		}
 		return err
 	})

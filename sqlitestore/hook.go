@@ -5,8 +5,8 @@ import (
 	"database/sql"
 )
 
-// hookTx closes what a hook leaves open, as the end of an sql.Tx does. An open
-// sql.Rows would hold the connection for ever.
+// hookTx is the Tx of a hook. It closes what the hook leaves open, as the end of an
+// sql.Tx does: an sql.Rows that stays open never gives the connection back.
 type hookTx struct {
 	conn *sql.Conn
 	rows []*sql.Rows

@@ -21,11 +21,11 @@ const (
 	selectBound  = `SELECT ` + columns + ` FROM rollcall_records WHERE seq = (SELECT record FROM rollcall_bindings WHERE key = ?)`
 )
 
-// Candidates implements [lifecycle.Store]: all records, oldest registration
-// first. A row that cannot be decoded is yielded as an error that matches
+// Candidates implements [lifecycle.Store]: all records, oldest registration first. A
+// row that cannot be decoded is yielded as an error that matches
 // [lifecycle.ErrInvalidRecord] and names row and column.
 //
-// The next page is read while one is yielded, in a goroutine that ends with the
+// While one page of rows is yielded, a goroutine reads the next one. It ends with the
 // iteration.
 func (s *Store) Candidates(ctx context.Context) iter.Seq2[lifecycle.Record, error] {
 	return func(yield func(lifecycle.Record, error) bool) {
@@ -63,9 +63,9 @@ type page struct {
 	err  error
 }
 
-// readPages hands over all records page by page, and ends with the first error.
+// readPages sends all records page by page, and returns after the first error.
 func (s *Store) readPages(ctx context.Context, pages chan<- page) {
-	// Who takes a page is done with the one before: two are enough.
+	// A receiver is done with one page before it receives the next: two are enough.
 	var buffers [2][]row
 	after := int64(0)
 	for i, last := 0, false; !last; i++ {
@@ -74,7 +74,7 @@ func (s *Store) readPages(ctx context.Context, pages chan<- page) {
 		if last = len(p.rows) < pageSize || p.err != nil; !last {
 			after = p.rows[pageSize-1].Seq
 		}
-		pages <- p // received even where the iteration is over
+		pages <- p // received even if the iteration is over
 	}
 }
 

@@ -17,7 +17,7 @@ const (
 //go:embed schema.sql
 var schema string
 
-// open takes the write lock only if there is something to make.
+// open makes the tables. It takes the write lock only if there are none.
 func (s *Store) open(ctx context.Context) error {
 	var found bool
 	err := s.read(ctx, func(ctx context.Context, conn *sql.Conn) (err error) {
@@ -29,7 +29,7 @@ func (s *Store) open(ctx context.Context) error {
 	}
 	return s.write(ctx, durable, func(ctx context.Context, conn *sql.Conn) error {
 		if found, err := s.findSchema(ctx, conn); found || err != nil {
-			return err // another process was quicker
+			return err // another process was faster
 		}
 		_, err := conn.ExecContext(ctx, s.sql(schema))
 		return err
@@ -41,8 +41,8 @@ const (
 	countColumns  = `SELECT count(*) FROM pragma_table_info('rollcall_schema') WHERE name IN ('product', 'version')`
 )
 
-// findSchema reports whether the tables are there, and refuses those that are
-// not ours or newer than we are.
+// findSchema reports whether the tables exist. Its error is about those that this
+// package did not make, or that a newer version of it made.
 func (s *Store) findSchema(ctx context.Context, conn *sql.Conn) (bool, error) {
 	stamped, other, err := s.taken(ctx, conn)
 	switch {
@@ -59,10 +59,10 @@ func (s *Store) findSchema(ctx context.Context, conn *sql.Conn) (bool, error) {
 	case errors.Is(err, sql.ErrNoRows):
 		return false, fmt.Errorf("%w: %sschema is that of another product", ErrForeignSchema, s.options.Prefix)
 	case err != nil:
-		// Either the table is none of ours, or it could not be read.
+		// Either this package did not make the table, or it could not be read.
 		var columns int
 		if conn.QueryRowContext(ctx, s.sql(countColumns)).Scan(&columns) == nil && columns != 2 {
-			err = fmt.Errorf("%w: %sschema is no table of this package: %w", ErrForeignSchema, s.options.Prefix, err)
+			err = fmt.Errorf("%w: %sschema is not a table of this package: %w", ErrForeignSchema, s.options.Prefix, err)
 		}
 		return false, err
 	case version > schemaVersion:
@@ -77,8 +77,8 @@ func (s *Store) findSchema(ctx context.Context, conn *sql.Conn) (bool, error) {
 const selectTaken = `SELECT name FROM sqlite_master WHERE name COLLATE NOCASE IN ('rollcall_schema',
 	'rollcall_records', 'rollcall_records_parent', 'rollcall_bindings', 'rollcall_events', 'rollcall_gate')`
 
-// taken looks for the names that the schema makes: that of the stamp, and any
-// other. Other tables of the host may start with the prefix too.
+// taken looks for the names in the schema: stamped is that of the schema table, other
+// is any other. The host may have more tables that start with the prefix.
 func (s *Store) taken(ctx context.Context, conn *sql.Conn) (stamped bool, other string, err error) {
 	rows, err := conn.QueryContext(ctx, s.sql(selectTaken))
 	if err != nil {
