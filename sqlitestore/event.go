@@ -3,7 +3,6 @@ package sqlitestore
 import (
 	"context"
 	"database/sql"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -48,8 +47,9 @@ func scanEvents(rows *sql.Rows) (events []lifecycle.Event, garbled, err error) {
 			return nil, nil, err
 		}
 		e.At = time.Unix(0, at).UTC()
-		if err := storekit.DecodeSnapshot(&e, snapshot); err != nil {
-			errs = append(errs, fmt.Errorf("sqlitestore: %w", err))
+		if e.Snapshot, err = storekit.DecodeSnapshot(snapshot); err != nil {
+			errs = append(errs, fmt.Errorf("sqlitestore: event %d: snapshot of %q: %w", e.Seq, e.Name, err))
+			e.Snapshot = storekit.UndecodedSnapshot(e)
 		}
 		events = append(events, e)
 	}
@@ -57,21 +57,18 @@ func scanEvents(rows *sql.Rows) (events []lifecycle.Event, garbled, err error) {
 }
 
 // Snapshot implements [lifecycle.Registrar].
-func (s *Store) Snapshot(ctx context.Context, name string) (lifecycle.Snapshot, error) {
-	var snapshot lifecycle.Snapshot
-	err := s.read(ctx, func(ctx context.Context, conn *sql.Conn) error {
+func (s *Store) Snapshot(ctx context.Context, name string) (snapshot lifecycle.Snapshot, err error) {
+	err = s.read(ctx, func(ctx context.Context, conn *sql.Conn) (err error) {
 		var text string
-		err := conn.QueryRowContext(ctx, s.sql(selectSnapshot), name).Scan(&text)
+		err = conn.QueryRowContext(ctx, s.sql(selectSnapshot), name).Scan(&text)
 		if errors.Is(err, sql.ErrNoRows) {
 			return lifecycle.ErrNoSnapshot
 		}
 		if err != nil {
 			return err
 		}
-		if err := json.Unmarshal([]byte(text), &snapshot); err != nil {
-			return fmt.Errorf("%w: %w", lifecycle.ErrInvalidRecord, err)
-		}
-		return nil
+		snapshot, err = storekit.DecodeSnapshot(text)
+		return err
 	})
 	if err != nil {
 		return lifecycle.Snapshot{}, fmt.Errorf("sqlitestore: snapshot of %q: %w", name, err)

@@ -148,7 +148,7 @@ func TestAGarbledSnapshotIsNamed(t *testing.T) {
 	_, err = store.Stop(t.Context(), next, cause)
 	c.Assert(err, qt.IsNil)
 	list, err := store.Events(t.Context(), 0)
-	c.Assert(err, qt.ErrorMatches, `sqlitestore: invalid record: event 1: snapshot of "worker": .*`)
+	c.Assert(err, qt.ErrorMatches, `sqlitestore: event 1: snapshot of "worker": .*`)
 	c.Assert(list, qt.HasLen, 2) // a reader can go on from the last of them
 	c.Assert([]string{list[0].Name, list[0].Reason, list[0].Snapshot.Incarnation}, qt.DeepEquals, []string{"worker", "exit:test", "of worker"})
 	c.Assert(list[1].Snapshot.Identity, qt.Equals, next.Identity)

@@ -106,7 +106,7 @@ type Store struct {
 	db          *sql.DB
 	options     Options
 	statements  *storekit.Statements
-	asked, able atomic.Bool // whether SQLite can stop sets, see canStopSets
+	asked, able atomic.Bool // see canStopSets
 }
 
 var (
@@ -146,7 +146,7 @@ func New(ctx context.Context, db *sql.DB, options Options) (*Store, error) {
 	if db == nil {
 		return nil, fmt.Errorf("sqlitestore: %w: no database", ErrInvalidOptions)
 	}
-	if !isName(options.Prefix) {
+	if !storekit.IsName(options.Prefix) || strings.HasPrefix(strings.ToLower(options.Prefix), "sqlite_") {
 		return nil, fmt.Errorf("sqlitestore: %w: prefix %q", ErrInvalidOptions, options.Prefix)
 	}
 	s := &Store{db: db, options: options, statements: storekit.NewStatements(defaultPrefix, options.Prefix)}
@@ -158,17 +158,6 @@ func New(ctx context.Context, db *sql.DB, options Options) (*Store, error) {
 
 // Owner implements [lifecycle.Registrar].
 func (s *Store) Owner() string { return s.options.Owner }
-
-func isName(s string) bool {
-	for i := range len(s) {
-		switch c := s[i]; {
-		case c == '_', 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', i > 0 && '0' <= c && c <= '9':
-		default:
-			return false
-		}
-	}
-	return s != "" && !strings.HasPrefix(strings.ToLower(s), "sqlite_")
-}
 
 // sql returns a statement with the host's prefix in place of the default one.
 func (s *Store) sql(statement string) string { return s.statements.Text(statement) }

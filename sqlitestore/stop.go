@@ -11,16 +11,15 @@ import (
 	"github.com/rollcall-go/rollcall/lifecycle"
 )
 
-// A batch is stopped by transactions. Other writers of the file wait for each, and get
-// their turn between two of them only if they happen to try then: SQLite has no queue,
-// and a writer that waits looks again after 1, 2, 5, 10, 15 ms and so on. So what can
-// be done without the write lock is done before: rows are looked up, and again with
-// the lock if another connection has written meanwhile. After such a transaction
-// StopBatch pauses for half as long as it held the lock.
+// SQLite has no queue of writers. One that waits tries again after 1, 2, 5, 10, 15 ms
+// and so on, and gets the lock only if it tries between two transactions of a batch. So
+// StopBatch keeps transactions short and looks rows up before it takes the lock. If
+// another connection has written in the meantime, it looks them up again with the lock,
+// and afterwards pauses for half as long as it held it.
 const (
-	// maxWriteTime is how long one transaction goes on taking records in.
+	// maxWriteTime is how long a transaction goes on to stop more records.
 	maxWriteTime = 20 * time.Millisecond
-	// maxLookedUp is how many rows are looked up for one.
+	// maxLookedUp is how many rows are looked up for a transaction.
 	maxLookedUp = 1024
 	// maxSet is how many rows one statement stops. SQLite before 3.32 takes at most
 	// 999 values.
@@ -32,9 +31,9 @@ func (s *Store) Stop(ctx context.Context, record lifecycle.Record, cause lifecyc
 	return storekit.StopOne(ctx, s, record, cause)
 }
 
-// StopBatch implements [lifecycle.BatchStopper], in transactions of at most about
-// 20 ms. After one that found that another connection had written it pauses for 20 ms
-// at most.
+// StopBatch implements [lifecycle.BatchStopper], in transactions of about 20 ms at
+// most. It pauses after a transaction, for 20 ms at most, if another connection had
+// written shortly before.
 func (s *Store) StopBatch(ctx context.Context, stops []lifecycle.Stop) (done int, err error) {
 	for done < len(stops) {
 		n, err := s.stopSome(ctx, stops[done:])
@@ -52,19 +51,19 @@ func (s *Store) stopSome(ctx context.Context, stops []lifecycle.Stop) (n int, er
 	how := inSets
 	n, err = s.stopInOne(ctx, stops, how)
 	failed, ok := errors.AsType[*stopError](err)
-	if ok && failed.ofSet { // find out which
+	if ok && failed.ofSet { // find out which record it was
 		how = oneByOne
 		n, err = s.stopInOne(ctx, stops, how)
 		failed, ok = errors.AsType[*stopError](err)
 	}
-	if ok && failed.index > 0 { // those before it are good by themselves
+	if ok && failed.index > 0 { // stop those before it, and return its error next time
 		n, err = s.stopInOne(ctx, stops[:failed.index], how)
 	}
 	return n, err
 }
 
-// stopError is what was wrong with the record of an index, or with one of a set
-// that begins there. It undoes the transaction.
+// stopError is the error of the record at an index, or of one in the sets that begin
+// there. It undoes the transaction.
 type stopError struct {
 	index int
 	ofSet bool
@@ -77,15 +76,13 @@ func (e *stopError) Unwrap() error { return e.err }
 type manner bool
 
 const (
-	// inSets stops many records with one statement of each kind, where they are
-	// simple.
+	// inSets stops many records with each statement, where they are simple.
 	inSets manner = true
-	// oneByOne stops each with statements of its own.
+	// oneByOne stops each record with statements of its own.
 	oneByOne manner = false
 )
 
-// stopInOne stops the first of the given records in one transaction, as many as it
-// gets to in maxWriteTime.
+// stopInOne stops as many of the first records as one transaction can in maxWriteTime.
 func (s *Store) stopInOne(ctx context.Context, stops []lifecycle.Stop, how manner) (n int, err error) {
 	stops = stops[:min(len(stops), maxLookedUp)]
 	var tx *stopTx
@@ -102,20 +99,7 @@ func (s *Store) stopInOne(ctx context.Context, stops []lifecycle.Stop, how manne
 			return err
 		}
 		return transact(ctx, conn, func(ctx context.Context, _ *sql.Conn) error {
-			// A transaction that cannot be ended takes the connection along, and
-			// no statement may be closed after that.
-			defer tx.close()
-			tx.began = time.Now()
-			now, err := dataVersion(ctx, conn)
-			if err != nil {
-				return err
-			}
-			if tx.shared = now != version; tx.shared {
-				if err := tx.lookUp(ctx, stops); err != nil {
-					return err
-				}
-			}
-			return tx.stop(ctx, stops)
+			return tx.stopFound(ctx, stops, version)
 		})
 	})
 	if err != nil {
@@ -125,7 +109,7 @@ func (s *Store) stopInOne(ctx context.Context, stops []lifecycle.Stop, how manne
 	return tx.done, nil
 }
 
-// dataVersion is another number after another connection has written
+// dataVersion returns a number that changes when another connection writes
 // (https://www.sqlite.org/pragma.html#pragma_data_version).
 func dataVersion(ctx context.Context, conn *sql.Conn) (n int64, err error) {
 	err = conn.QueryRowContext(ctx, "PRAGMA data_version").Scan(&n)
@@ -139,16 +123,35 @@ type stopTx struct {
 	how      manner
 	began    time.Time
 	shared   bool    // another connection has written since the rows were looked up
-	found    []found // the rows of the stops
+	found    []found // by the index of the stop
 	prepared map[string]*sql.Stmt
-	taken    map[int64]bool // the rows that are stopped, or in a set
-	done     int            // how many of the stops are done
-	sets     []set          // of records that are to be stopped next
-	pending  int            // how many of the stops wait for that
+	taken    map[int64]bool // rows that are stopped or in sets
+	done     int            // stops that are done
+	sets     []set          // the next to be stopped
+	pending  int            // stops that are done once sets are
 }
 
-// stop stops the first of the given records until time is up: those that are simple
-// in sets, and each of the others once those before it are stopped.
+// stopFound stops records that were looked up when the database had a version, and
+// looks them up again if it has another one.
+func (tx *stopTx) stopFound(ctx context.Context, stops []lifecycle.Stop, version int64) error {
+	// Close statements before transact has to close the connection: a driver panics
+	// otherwise.
+	defer tx.close()
+	tx.began = time.Now()
+	now, err := dataVersion(ctx, tx.conn)
+	if err != nil {
+		return err
+	}
+	if tx.shared = now != version; tx.shared {
+		if err := tx.lookUp(ctx, stops); err != nil {
+			return err
+		}
+	}
+	return tx.stop(ctx, stops)
+}
+
+// stop stops records until time is up. It puts simple ones into sets, and stops these
+// before the next one that is not.
 func (tx *stopTx) stop(ctx context.Context, stops []lifecycle.Stop) error {
 	tx.taken = make(map[int64]bool, len(stops))
 	for i := range stops {
@@ -169,7 +172,7 @@ func (tx *stopTx) stop(ctx context.Context, stops []lifecycle.Stop) error {
 	return tx.stopSets(ctx)
 }
 
-// giveWay lets other writers have their turn where one was seen.
+// giveWay pauses to let other writers in, if one was seen.
 func (tx *stopTx) giveWay(ctx context.Context) {
 	if !tx.shared {
 		return

@@ -12,7 +12,7 @@ import (
 	"github.com/rollcall-go/rollcall/lifecycle"
 )
 
-// stopOne stops a record that is in no set, after those that are.
+// stopOne stops a record that is in no set, after those in sets.
 func (tx *stopTx) stopOne(ctx context.Context, stop *lifecycle.Stop) error {
 	if err := tx.stopSets(ctx); err != nil {
 		return err
@@ -33,7 +33,7 @@ func (tx *stopTx) stopFamily(ctx context.Context, stop *lifecycle.Stop) error {
 		return err
 	}
 	record, garbled, err := rows[0].Decode()
-	if stop.Cause.IfUnchanged { // otherwise also a garbled row is stopped
+	if stop.Cause.IfUnchanged { // otherwise even a garbled row is stopped
 		if err != nil {
 			return err
 		}
@@ -69,8 +69,8 @@ type member struct {
 
 const selectChildren = `SELECT ` + columns + ` FROM rollcall_records WHERE parent = ? AND parent <> '' ORDER BY seq`
 
-// descendants returns those of a row that are not stopped yet, parents before
-// children.
+// descendants returns the descendants of a row that are not stopped yet, parents
+// before children.
 func (tx *stopTx) descendants(ctx context.Context, head row, cause lifecycle.Cause) (members []member, err error) {
 	family := storekit.Family(head, func(r row) int64 { return r.Seq }, func(r row) (children []row) {
 		if err == nil {
@@ -119,8 +119,10 @@ func (tx *stopTx) remove(ctx context.Context, m member) (err error) {
 	if e.Seq, err = result.LastInsertId(); err != nil {
 		return err
 	}
-	if err := tx.execOn(ctx, len(m.snapshot.Bindings), deleteBindings+"= ?", m.seq); err != nil {
-		return fmt.Errorf("bindings of %s: %w", storekit.Quote(e.Name), err)
+	if n := len(m.snapshot.Bindings); n > 0 {
+		if err := tx.execOn(ctx, n, deleteBindings+"= ?", m.seq); err != nil {
+			return fmt.Errorf("bindings of %s: %w", storekit.Quote(e.Name), err)
+		}
 	}
 	if err := tx.execOn(ctx, 1, deleteRecords+"= ?", m.seq); err != nil {
 		return fmt.Errorf("row of %s: %w", storekit.Quote(e.Name), err)
@@ -155,8 +157,8 @@ func (tx *stopTx) bindings(ctx context.Context, seq int64) (keys []string, err e
 	return keys, rows.Err()
 }
 
-// encodeSnapshot returns the JSON of a snapshot. The host's Data comes last, as it
-// stands: a json.Encoder would compact it.
+// encodeSnapshot returns the JSON of a snapshot. It appends Data itself, because a
+// json.Encoder would compact it.
 func encodeSnapshot(snapshot lifecycle.Snapshot) (string, error) {
 	data := snapshot.Data
 	snapshot.Data = nil

@@ -12,15 +12,15 @@ import (
 	"github.com/rollcall-go/rollcall/lifecycle"
 )
 
-// set are simple records that are stopped for the same cause, by one statement of
-// each kind: SQLite makes the snapshots, and no row leaves it.
+// set is a number of simple records that are stopped together, for the same cause.
+// SQLite makes the snapshots; Go reads none of the rows again.
 type set struct {
-	event lifecycle.Event // of each, without what is of the record
+	event lifecycle.Event // of each record, without Seq and the fields of the record
 	stops []*lifecycle.Stop
 	seqs  []int64 // of the rows
 }
 
-// found is what is known of the row of a record before it is stopped.
+// found is what lookUp has found for a stop.
 type found struct {
 	state rowState
 	seq   int64
@@ -29,16 +29,15 @@ type found struct {
 type rowState uint8
 
 const (
-	// absent is no row of that name.
+	// absent means that no row has the name.
 	absent rowState = iota
-	// simple is a row that is the record as it was read, with no column garbled
-	// and no children.
+	// simple means that the row is unchanged, has no garbled column and no children.
 	simple
-	// other is any other row, or one that is not known.
+	// other means anything else, including that nobody looked.
 	other
 )
 
-// put puts a stop into a set if it can be done so, and reports that.
+// put adds a stop to the sets, unless it is to be done by itself, and reports that.
 func (tx *stopTx) put(f found, stop *lifecycle.Stop) bool {
 	switch {
 	case f.state == other:
@@ -55,8 +54,8 @@ func (tx *stopTx) put(f found, stop *lifecycle.Stop) bool {
 	return true
 }
 
-// setFor returns the set for a cause. The order between two sets does not matter:
-// no record of one is a child of another.
+// setFor returns the set for a cause. The order of sets does not matter, because none
+// of their records has a child.
 func (tx *stopTx) setFor(cause lifecycle.Cause) *set {
 	event := cause.Event(lifecycle.Snapshot{})
 	for i := range tx.sets {
@@ -68,7 +67,7 @@ func (tx *stopTx) setFor(cause lifecycle.Cause) *set {
 	return &tx.sets[len(tx.sets)-1]
 }
 
-// stopSets stops all records that are in sets.
+// stopSets stops the records in the sets.
 func (tx *stopTx) stopSets(ctx context.Context) error {
 	for i := range tx.sets {
 		if err := tx.stopSet(ctx, &tx.sets[i]); err != nil {
@@ -81,8 +80,9 @@ func (tx *stopTx) stopSets(ctx context.Context) error {
 	return nil
 }
 
-// The snapshot is what encodeSnapshot makes: datetime and json_object cost much less
-// than strftime and pieces of text. Data is put in as it stands.
+// insertEvents makes the snapshots that encodeSnapshot makes. datetime and json_object
+// take much less time than strftime and json_quote. Data is not passed to json, which
+// would change its text. It ends in a condition for the rows, as the others here do.
 var insertEvents = `INSERT INTO rollcall_events (at, name, incarnation, action, by, reason, verdict, snapshot)
 	SELECT ?, name, incarnation, ?, ?, ?, ?,
 		'{' || coalesce('"data":' || data || ',', '') ||
@@ -98,21 +98,21 @@ const (
 	deleteRecords  = `DELETE FROM rollcall_records WHERE seq `
 )
 
-// timeText is an expression for the text of a time in nanoseconds since 1970, NULL
-// for NULL.
+// timeText returns an expression for nanoseconds since 1970 as RFC 3339 has a time. It
+// is NULL for NULL.
 func timeText(column string) string {
 	return strings.ReplaceAll(`replace(datetime(NANOS / 1000000000 - (NANOS % 1000000000 < 0), 'unixepoch'), ' ', 'T') ||
 		'.' || substr(1000000000 + (NANOS % 1000000000 + 1000000000) % 1000000000, 2) || 'Z'`, "NANOS", column)
 }
 
-// among returns a condition for the rows of a set, and its arguments. A range is
-// quicker than a list, and rows are mostly read and stopped in their order.
+// among returns a condition for the rows of a set, and its arguments. A range is faster
+// than a list, and a pass mostly reads and stops rows in their order.
 func (s *set) among() (condition string, args []any) {
 	first, last := s.seqs[0], s.seqs[len(s.seqs)-1]
 	if slices.IsSorted(s.seqs) && last-first == int64(len(s.seqs)-1) { // none twice
 		return "BETWEEN ? AND ?", []any{first, last}
 	}
-	for i := range maxSet { // one statement for all lengths
+	for i := range maxSet { // repeat the last, so that one statement does for any length
 		args = append(args, s.seqs[min(i, len(s.seqs)-1)])
 	}
 	return "IN (?" + strings.Repeat(",?", maxSet-1) + ")", args
@@ -141,12 +141,12 @@ func (tx *stopTx) stopSet(ctx context.Context, s *set) error {
 	return nil
 }
 
-// selectFound looks rows up by their names.
+// selectFound looks rows up by a list of names in JSON.
 const selectFound = `SELECT given.key, r.seq, r.incarnation, r.phase, r.identity, r.beat_boot, r.beat_awake, r.beat_wall, r.created_at, r.data,
 		EXISTS (SELECT 1 FROM rollcall_records AS child WHERE child.parent = r.name AND child.parent <> '')
 	FROM json_each(?) AS given CROSS JOIN rollcall_records AS r ON r.name = given.value`
 
-// lookUp finds out which rows are simple.
+// lookUp finds the rows of the records, and which of them are simple.
 func (tx *stopTx) lookUp(ctx context.Context, stops []lifecycle.Stop) error {
 	defer tx.close()
 	tx.found = make([]found, len(stops))
@@ -176,13 +176,14 @@ func (tx *stopTx) lookUp(ctx context.Context, stops []lifecycle.Stop) error {
 	return rows.Err()
 }
 
-// state is what a row and a record must have in common for the row to be simple. Of
-// owner and parent any text will do, and json_object refuses what is none.
+// state is what a row must have in common with the record as it was read. Owner and
+// parent may be any text: json_object fails if they are blobs, and the rows are then
+// stopped one by one.
 type state struct {
 	incarnation, phase, identity, beatBoot, beatAwake, beatWall, createdAt, data any
 }
 
-// isOf reports whether the row of a state is a record, and nothing in it is garbled.
+// isOf reports whether the state is that of a record, and not garbled.
 func (s *state) isOf(r *lifecycle.Record) bool {
 	if s.incarnation != r.Incarnation || s.phase != r.Phase.String() || s.beatAwake != int64(r.Heartbeat.Awake) {
 		return false
@@ -201,8 +202,8 @@ func (s *state) isOf(r *lifecycle.Record) bool {
 	return ok && data == string(r.Data) && json.Valid(r.Data)
 }
 
-// namesOf returns the names to look up as a list in JSON. Those with a NUL, which not
-// every SQLite reads back from JSON, and the like are left to stopOne.
+// namesOf returns the names to look up as a list in JSON. It leaves names with control
+// characters to stopOne: not every SQLite reads a NUL from JSON.
 func (tx *stopTx) namesOf(stops []lifecycle.Stop) string {
 	names := []byte{'['}
 	for i := range stops {
@@ -227,26 +228,26 @@ func (tx *stopTx) namesOf(stops []lifecycle.Stop) string {
 	return string(append(names, ']'))
 }
 
-// hasControl reports whether a text has a control character of ASCII, which JSON
-// has to escape.
+// hasControl reports whether a text has a character that JSON writes as \u0000 to
+// \u001f.
 func hasControl(text string) bool {
 	return strings.IndexFunc(text, func(r rune) bool { return r < ' ' }) >= 0
 }
 
-// selectJSON is 1 where SQLite has the functions that sets need.
+// selectJSON is 1 if SQLite has the JSON functions that sets need.
 const selectJSON = `SELECT (SELECT json_group_array(value) FROM json_each('["a\"\\b","ä"]')) = '["a\"\\b","ä"]' AND
 	json_object('a', json_object('b', 'c' || char(0) || char(10))) = '{"a":{"b":"c\u0000\n"}}'`
 
-// canStopSets reports whether SQLite can do it, which may have been built without
-// JSON. It is asked once.
+// canStopSets reports whether records can be stopped in sets. A hook needs their events
+// in Go, and SQLite before 3.38 may have been built without JSON.
 func (s *Store) canStopSets(ctx context.Context, conn *sql.Conn) bool {
-	if s.options.OnStop != nil { // which wants the events
+	if s.options.OnStop != nil {
 		return false
 	}
 	if !s.asked.Load() {
 		var able bool
 		if err := conn.QueryRowContext(ctx, selectJSON).Scan(&able); err != nil {
-			return false // and where it was interrupted it is asked again
+			return false // ask again next time: it may have been interrupted
 		}
 		s.able.Store(able)
 		s.asked.Store(true)

@@ -128,14 +128,3 @@ func TimeOf(n *int64) time.Time {
 	}
 	return time.Unix(0, *n).UTC()
 }
-
-// DecodeSnapshot gives an event its snapshot. Where the text cannot be decoded, as
-// one of a newer version, the snapshot has the name and the incarnation alone, and
-// the error matches [lifecycle.ErrInvalidRecord].
-func DecodeSnapshot(event *lifecycle.Event, text string) error {
-	if err := json.Unmarshal([]byte(text), &event.Snapshot); err != nil {
-		event.Snapshot = lifecycle.Snapshot{Record: lifecycle.Record{Name: event.Name, Incarnation: event.Incarnation}}
-		return fmt.Errorf("%w: event %d: snapshot of %q: %w", lifecycle.ErrInvalidRecord, event.Seq, event.Name, err)
-	}
-	return nil
-}
