@@ -42,9 +42,3 @@ func (s *Store) Put(ctx context.Context, record lifecycle.Record) error {
 const PageSize = pageSize
 
 var IsBusy = isBusy
-
-// StopOneByOne makes the store stop records as where SQLite has no JSON.
-func (s *Store) StopOneByOne() {
-	s.able.Store(false)
-	s.asked.Store(true)
-}

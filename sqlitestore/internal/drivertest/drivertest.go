@@ -58,6 +58,7 @@ func (d Driver) Run(t *testing.T) {
 		{"a write waits although the host does not", d.writeWaits},
 		{"a cancelled context ends the wait", d.cancelEndsWait},
 		{"a database in memory", d.inMemory},
+		{"sets of records are stopped as one by one", d.Sets},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
