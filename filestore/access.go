@@ -170,7 +170,7 @@ func decodeRecord(text []byte) entry {
 	}
 	if err != nil {
 		var r row
-		r.Name, r.Incarnation = legible(text)
+		r.Record = legible(text)
 		return entry{row: &r, err: err, text: trimmed(text)}
 	}
 	return entry{row: &row{recordLine: line}, more: line.More, lasting: line.Op != opHeartbeat}
@@ -184,8 +184,8 @@ func decodeEvent(text []byte) entry {
 	}
 	err := decodeLine(text, &line)
 	if err != nil {
-		name, incarnation := legible(text)
-		return entry{event: stopped{name: name, incarnation: incarnation}, err: err, text: trimmed(text)}
+		told := legible(text)
+		return entry{event: stopped{name: told.Name, incarnation: told.Incarnation}, err: err, text: trimmed(text)}
 	}
 	return entry{event: stopped{line.Seq, line.Name, line.Incarnation}, more: line.More, lasting: true}
 }

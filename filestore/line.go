@@ -77,13 +77,14 @@ func decodeLine(line []byte, v any) error {
 	return nil
 }
 
-// legible returns the name and the incarnation as far as they can be read in a
-// garbled line.
-func legible(line []byte) (name, incarnation string) {
+// legible returns what a garbled line still tells of whose it is: name, incarnation
+// and parent.
+func legible(line []byte) (told lifecycle.Record) {
 	d := json.NewDecoder(bytes.NewReader(line))
 	if start, err := d.Token(); err != nil || start != json.Delim('{') {
-		return "", ""
+		return told
 	}
+	texts := map[json.Token]*string{"name": &told.Name, "incarnation": &told.Incarnation, "parent": &told.Parent}
 	for d.More() {
 		key, err := d.Token()
 		if err != nil {
@@ -91,21 +92,14 @@ func legible(line []byte) (name, incarnation string) {
 		}
 		var text string
 		var rest json.RawMessage
-		switch key {
-		case "name":
-			if err = d.Decode(&text); err == nil {
-				name = text
-			}
-		case "incarnation":
-			if err = d.Decode(&text); err == nil {
-				incarnation = text
-			}
-		default:
+		if of := texts[key]; of == nil {
 			err = d.Decode(&rest)
+		} else if err = d.Decode(&text); err == nil {
+			*of = text
 		}
 		if err != nil {
 			break
 		}
 	}
-	return name, incarnation
+	return told
 }

@@ -100,9 +100,9 @@ func (s *Store) Events(ctx context.Context, after int64) ([]lifecycle.Event, err
 	err := s.eachEvent(ctx, nil, func(text []byte, line int) bool {
 		var e eventLine
 		if err := decodeLine(text, &e); err != nil {
-			name, incarnation := legible(text)
-			e.Event = lifecycle.Event{Seq: seq + 1, Name: name, Incarnation: incarnation, Action: "stopped"}
-			e.Snapshot.Name, e.Snapshot.Incarnation = name, incarnation
+			told := legible(text)
+			e.Event = lifecycle.Event{Seq: seq + 1, Name: told.Name, Incarnation: told.Incarnation, Action: "stopped"}
+			e.Snapshot.Name, e.Snapshot.Incarnation = told.Name, told.Incarnation
 			e.Snapshot.Garbled = map[string]string{"line": trimmed(text)}
 			if e.Seq > after {
 				garbled = append(garbled, fmt.Errorf("filestore: event %d: %w", e.Seq, garbledLine(s.events.path, line, err)))
@@ -128,7 +128,7 @@ func (s *Store) Snapshot(ctx context.Context, name string) (lifecycle.Snapshot, 
 		var e eventLine
 		err := decodeLine(text, &e)
 		if err != nil {
-			e.Name, _ = legible(text)
+			e.Name = legible(text).Name
 			err = garbledLine(s.events.path, line, err)
 		}
 		if e.Name == name {

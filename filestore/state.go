@@ -56,8 +56,8 @@ func (s *state) applyRecord(e entry) {
 
 func (s *state) put(r *row) {
 	if old := s.rows[r.Name]; old != nil {
-		if r.err != nil {
-			r.Number = old.Number
+		if r.err != nil { // what an earlier line tells is better than nothing
+			r.Number, r.Parent = old.Number, cmp.Or(r.Parent, old.Parent)
 		}
 		s.remove(old)
 	}
