@@ -50,14 +50,6 @@ func before(t testing.TB) liveness.Identity {
 	return id
 }
 
-// beforeReason is the reason for which a record of before is stopped.
-func beforeReason(t testing.TB) string {
-	if self(t).Boot.Quality == bootid.Native {
-		return lifecycle.ReasonReboot
-	}
-	return lifecycle.ReasonDied
-}
-
 // running is a record in phase Running.
 func running(name string, identity liveness.Identity) lifecycle.Record {
 	return lifecycle.Record{
@@ -74,6 +66,15 @@ func register(t testing.TB, store *postgresstore.Store, records ...lifecycle.Rec
 		c.Assert(store.Put(t.Context(), record), qt.IsNil)
 		c.Assert(store.Bind(t.Context(), record, "session of "+record.Name), qt.IsNil)
 	}
+}
+
+// only returns the one record that is registered.
+func only(t testing.TB, store *postgresstore.Store) lifecycle.Record {
+	c := qt.New(t)
+	records, err := store.Records(t.Context())
+	c.Assert(err, qt.IsNil)
+	c.Assert(records, qt.HasLen, 1)
+	return records[0]
 }
 
 // names returns the names of the registered records.

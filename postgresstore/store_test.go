@@ -2,85 +2,82 @@ package postgresstore_test
 
 import (
 	"context"
-	"iter"
+	"encoding/json"
 	"testing"
+
+	qt "github.com/frankban/quicktest"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/rollcall-go/rollcall/lifecycle"
 	"github.com/rollcall-go/rollcall/lifecycle/storetest"
 	"github.com/rollcall-go/rollcall/postgresstore"
 )
 
-// subject is a Store as package storetest wants it. That suite does not say
-// whose a record is, which this store asks for: it is this machine's here.
-type subject struct {
-	*postgresstore.Store
-	t  *testing.T
-	db database
-}
-
 const thisMachine = "this machine"
 
-func owned(record lifecycle.Record) lifecycle.Record {
-	if record.Owner == "" {
-		record.Owner = thisMachine
+// harness is a set of tables.
+type harness struct{ database }
+
+var (
+	_ storetest.Addressed    = harness{}
+	_ storetest.Garbler      = harness{}
+	_ storetest.EventGarbler = harness{}
+	_ storetest.Putter       = (*postgresstore.Store)(nil)
+)
+
+// address is where another process finds the tables.
+type address struct{ URL, Schema, Prefix string }
+
+func newHarness(t *testing.T, text string) storetest.Harness {
+	if text == "" {
+		return harness{newDatabase(t)}
 	}
-	return record
+	c := qt.New(t)
+	var at address
+	c.Assert(json.Unmarshal([]byte(text), &at), qt.IsNil)
+	config, err := pgxpool.ParseConfig(at.URL)
+	c.Assert(err, qt.IsNil)
+	config.ConnConfig.RuntimeParams["search_path"] = pgx.Identifier{at.Schema}.Sanitize()
+	return harness{database{Pool: openConfig(t, config), prefix: at.Prefix}}
 }
 
-func disowned(record lifecycle.Record) lifecycle.Record {
-	if record.Owner == thisMachine {
-		record.Owner = ""
+func (h harness) Address() string {
+	url, err := serverURL()
+	if err != nil {
+		panic(err) // newDatabase has asked for it
 	}
-	return record
-}
-
-func newSubject(t *testing.T, d database) subject {
-	return subject{d.store(t, postgresstore.Options{}), t, d}
-}
-
-func (s subject) Put(ctx context.Context, record lifecycle.Record) error {
-	return s.Store.Put(ctx, owned(record))
-}
-
-func (s subject) Candidates(ctx context.Context) iter.Seq2[lifecycle.Record, error] {
-	return func(yield func(lifecycle.Record, error) bool) {
-		for record, err := range s.Store.Candidates(ctx) {
-			if !yield(disowned(record), err) {
-				return
-			}
-		}
+	text, err := json.Marshal(address{url, h.schema, h.prefix})
+	if err != nil {
+		panic(err)
 	}
+	return string(text)
 }
 
-func (s subject) Records(ctx context.Context) ([]lifecycle.Record, error) {
-	records, err := s.Store.Records(ctx)
-	for i := range records {
-		records[i] = disowned(records[i])
+func (h harness) Open(ctx context.Context, options storetest.Options) (lifecycle.Registrar, error) {
+	all := postgresstore.Options{Prefix: h.prefix, Owner: options.Owner, Clock: options.Clock}
+	if options.OnStop != nil {
+		all.OnStop = func(ctx context.Context, _ pgx.Tx, event lifecycle.Event) error { return options.OnStop(ctx, event) }
 	}
-	return records, err
+	return postgresstore.New(ctx, h.Pool, all)
 }
 
-func (s subject) Events(ctx context.Context) ([]lifecycle.Event, error) {
-	events, err := s.Store.Events(ctx, 0)
-	for i := range events {
-		events[i].Snapshot.Record = disowned(events[i].Snapshot.Record)
+func (h harness) Garblings() (all []storetest.Garbling) {
+	for _, way := range garbled {
+		all = append(all, storetest.Garbling{Name: way.name, Text: way.text, Spoil: func(ctx context.Context, name string) error {
+			_, err := h.Exec(ctx, h.q(`UPDATE rollcall_records SET `+way.set+` WHERE name = $1`), name)
+			return err
+		}})
 	}
-	return events, err
+	return all
 }
 
-func (s subject) Reopen(context.Context) (storetest.Subject, error) {
-	return newSubject(s.t, s.db.again(s.t)), nil
+func (h harness) GarbleEvent(ctx context.Context, name string) error {
+	_, err := h.Exec(ctx, h.q(`UPDATE rollcall_events SET snapshot = '[]' WHERE name = $1`), name)
+	return err
 }
 
 func TestStoreKeepsTheRulesOfItsInterface(t *testing.T) {
 	t.Parallel()
-	storetest.Run(t, func(t *testing.T) storetest.Subject { return newSubject(t, newDatabase(t)) })
-}
-
-func TestGateKeepsTheRulesOfItsInterface(t *testing.T) {
-	t.Parallel()
-	storetest.RunKV(t, func(t *testing.T) lifecycle.KV {
-		store, _ := open(t, postgresstore.Options{})
-		return store.Gate()
-	})
+	storetest.RunRegistrar(t, newHarness)
 }

@@ -3,7 +3,6 @@ package memstore_test
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"testing"
 	"time"
 
@@ -15,26 +14,27 @@ import (
 	"github.com/rollcall-go/rollcall/lifecycle/storetest"
 )
 
-// subject is a Store as package storetest wants it.
-type subject struct{ *memstore.Store }
+// harness is a place in memory: one store.
+type harness struct{ store *memstore.Store }
 
-func (s subject) Put(ctx context.Context, record lifecycle.Record) error {
+func (h *harness) Open(_ context.Context, options storetest.Options) (lifecycle.Registrar, error) {
+	if h.store == nil {
+		h.store = memstore.New(memstore.Options(options))
+	}
+	return exact{h.store}, nil
+}
+
+// exact has the Put of [storetest.Putter].
+type exact struct{ *memstore.Store }
+
+func (s exact) Put(ctx context.Context, record lifecycle.Record) error {
 	_, err := s.Store.Put(ctx, record)
 	return err
 }
 
-func (s subject) Events(ctx context.Context) ([]lifecycle.Event, error) {
-	return s.Store.Events(ctx, 0)
-}
-
 func TestStoreKeepsTheRulesOfItsInterface(t *testing.T) {
 	t.Parallel()
-	storetest.Run(t, func(*testing.T) storetest.Subject { return subject{new(memstore.Store)} })
-}
-
-func TestGateKeepsTheRulesOfItsInterface(t *testing.T) {
-	t.Parallel()
-	storetest.RunKV(t, func(*testing.T) lifecycle.KV { return new(memstore.Store).Gate() })
+	storetest.RunRegistrar(t, func(*testing.T, string) storetest.Harness { return new(harness) })
 }
 
 func TestTheZeroStoreIsEmptyAndReady(t *testing.T) {
@@ -133,56 +133,4 @@ func TestARecordThatMovesToAnotherParentIsStoppedWithThat(t *testing.T) {
 		c.Assert(err, qt.IsNil)
 		c.Assert(records, qt.HasLen, 2-2*i)
 	}
-}
-
-func TestRecordsAreInTheOrderOfTheirRegistration(t *testing.T) {
-	t.Parallel()
-	c := qt.New(t)
-	var store memstore.Store
-	for i := range 20 {
-		_, err := store.Put(c.Context(), lifecycle.Record{Name: fmt.Sprint(i), Incarnation: "1"})
-		c.Assert(err, qt.IsNil)
-	}
-	_, err := store.Put(c.Context(), lifecycle.Record{Name: "3", Incarnation: "1", Owner: "somebody"})
-	c.Assert(err, qt.IsNil)
-	records, err := store.Records(c.Context())
-	c.Assert(err, qt.IsNil)
-	for i, record := range records {
-		c.Assert(record.Name, qt.Equals, fmt.Sprint(i))
-	}
-}
-
-func TestEventsContinueAfterTheOnesThatWereRead(t *testing.T) {
-	t.Parallel()
-	c := qt.New(t)
-	var store memstore.Store
-	for i := range 5 {
-		record, err := store.Put(c.Context(), lifecycle.Record{Name: fmt.Sprint(i)})
-		c.Assert(err, qt.IsNil)
-		_, err = store.Stop(c.Context(), record, lifecycle.Cause{})
-		c.Assert(err, qt.IsNil)
-	}
-	events, err := store.Events(c.Context(), 3)
-	c.Assert(err, qt.IsNil)
-	c.Assert(events, qt.HasLen, 2)
-	c.Assert(events[0].Name, qt.Equals, "3")
-}
-
-func TestNothingHappensUnderACancelledContext(t *testing.T) {
-	t.Parallel()
-	c := qt.New(t)
-	var store memstore.Store
-	record, err := store.Put(c.Context(), lifecycle.Record{Name: "a"})
-	c.Assert(err, qt.IsNil)
-	ctx, cancel := context.WithCancel(c.Context())
-	cancel()
-	_, err = store.Put(ctx, lifecycle.Record{Name: "b"})
-	c.Assert(err, qt.ErrorIs, context.Canceled)
-	c.Assert(store.Bind(ctx, record, "key"), qt.ErrorIs, context.Canceled)
-	_, err = store.Stop(c.Context(), record, lifecycle.Cause{})
-	c.Assert(err, qt.IsNil)
-	events, err := store.Events(c.Context(), 0)
-	c.Assert(err, qt.IsNil)
-	c.Assert(events, qt.HasLen, 1)
-	c.Assert(events[0].Snapshot.Bindings, qt.HasLen, 0)
 }

@@ -44,7 +44,7 @@ var cases = []struct {
 	{"shares no memory with callers", sharesNoMemory},
 	{"stops in batches as one by one", stopsBatch},
 	{"tells which descendants it stopped", tellsDescendants},
-	{"tells that there is something new", tellsRegistrations},
+	{"tells that there is something new", countsPuts},
 	{"keeps all when reopened", reopens},
 }
 
@@ -54,7 +54,7 @@ var created = time.Date(2024, 2, 29, 23, 59, 58, 123456789, time.UTC)
 func record(name, incarnation string) lifecycle.Record {
 	boot := bootid.ID{Machine: "0123456789abcdef0123456789abcdef", Boot: "6ba7b810-9dad-11d1-80b4-00c04fd430c8", Quality: bootid.Native}
 	return lifecycle.Record{
-		Name: name, Incarnation: incarnation,
+		Name: name, Incarnation: incarnation, Owner: owner,
 		Identity:  liveness.Identity{PID: 4711, Boot: boot, Start: 12345, Unique: 67890, Marker: "a marker"},
 		CreatedAt: created,
 		Heartbeat: lifecycle.Heartbeat{Boot: boot, Awake: 90*time.Minute + time.Nanosecond, Wall: created.Add(time.Hour + time.Nanosecond)},
@@ -73,7 +73,7 @@ func put(ctx context.Context, s Subject, records ...lifecycle.Record) error {
 	return nil
 }
 
-func candidates(ctx context.Context, s Subject) ([]lifecycle.Record, error) {
+func candidates(ctx context.Context, s lifecycle.Store) ([]lifecycle.Record, error) {
 	var records []lifecycle.Record
 	for r, err := range s.Candidates(ctx) {
 		if err != nil {
@@ -85,7 +85,7 @@ func candidates(ctx context.Context, s Subject) ([]lifecycle.Record, error) {
 }
 
 // stop stops a record and checks the outcome.
-func stop(ctx context.Context, s Subject, r lifecycle.Record, want lifecycle.Outcome) error {
+func stop(ctx context.Context, s lifecycle.Store, r lifecycle.Record, want lifecycle.Outcome) error {
 	got, err := s.Stop(ctx, r, cause)
 	if err != nil {
 		return fmt.Errorf("Stop(%q): %w", r.Name, err)
@@ -96,8 +96,15 @@ func stop(ctx context.Context, s Subject, r lifecycle.Record, want lifecycle.Out
 	return nil
 }
 
+// reader is the part of a [Subject] that shows what it holds.
+type reader interface {
+	lifecycle.Store
+	Records(ctx context.Context) ([]lifecycle.Record, error)
+	Events(ctx context.Context) ([]lifecycle.Event, error)
+}
+
 // holds checks which records and which events a store has, by name.
-func holds(ctx context.Context, s Subject, names, stopped []string) error {
+func holds(ctx context.Context, s reader, names, stopped []string) error {
 	records, err := s.Records(ctx)
 	if err != nil {
 		return fmt.Errorf("Records: %w", err)
@@ -138,7 +145,7 @@ func holds(ctx context.Context, s Subject, names, stopped []string) error {
 }
 
 // lastEvent is the latest event of a store, which must be about the record.
-func lastEvent(ctx context.Context, s Subject, want lifecycle.Record) (lifecycle.Event, error) {
+func lastEvent(ctx context.Context, s reader, want lifecycle.Record) (lifecycle.Event, error) {
 	events, err := s.Events(ctx)
 	if err != nil {
 		return lifecycle.Event{}, fmt.Errorf("Events: %w", err)
@@ -182,8 +189,11 @@ func yieldsRecords(ctx context.Context, s Subject) error {
 	}
 	child := record("child", "1")
 	child.Parent, child.Phase = "full", lifecycle.Launching
-	bare := lifecycle.Record{Name: "bare", Incarnation: "x", CreatedAt: created, Heartbeat: record("", "").Heartbeat}
-	want := []lifecycle.Record{bare, child, full}
+	bare := lifecycle.Record{Name: "bare", Incarnation: "x", Owner: owner, CreatedAt: created, Heartbeat: record("", "").Heartbeat}
+	bare.Heartbeat.Wall = time.Time{}
+	old := lifecycle.Record{Name: "old", Incarnation: "x", Owner: owner, Heartbeat: record("", "").Heartbeat}
+	old.CreatedAt = time.Date(1969, 12, 31, 23, 59, 59, 999999999, time.FixedZone("east", 5*3600+1800))
+	want := []lifecycle.Record{bare, child, full, old}
 	if err := put(ctx, s, want...); err != nil {
 		return err
 	}
@@ -194,24 +204,13 @@ func yieldsRecords(ctx context.Context, s Subject) error {
 	if len(got) != len(want) {
 		return fmt.Errorf("Candidates yields %d records, want %d", len(got), len(want))
 	}
-	slices.SortFunc(got, func(a, b lifecycle.Record) int { return compareStrings(a.Name, b.Name) })
+	slices.SortFunc(got, func(a, b lifecycle.Record) int { return strings.Compare(a.Name, b.Name) })
 	for i := range want {
 		if err := sameRecord(got[i], want[i]); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-func compareStrings(a, b string) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	default:
-		return 0
-	}
 }
 
 func yieldsOddNames(ctx context.Context, s Subject) error {

@@ -1,12 +1,16 @@
-// Package storetest checks that a [lifecycle.Store] keeps the rules of its
-// interface. A store's own test calls [Run]:
+// Package storetest checks that a store keeps the rules of its interface. The test
+// of a [lifecycle.Registrar] is one line, and a [Harness] that opens it:
 //
 //	func TestStore(t *testing.T) {
-//		storetest.Run(t, func(t *testing.T) storetest.Subject { return open(t) })
+//		storetest.RunRegistrar(t, func(t *testing.T, address string) storetest.Harness { return harnessAt(t, address) })
 //	}
 //
-// It imports nothing but the packages of this module that a record is made of
-// and the standard library, so it brings no dependency into a store's tests.
+// [Run] checks a [lifecycle.Store] that is no more than that, and [RunKV] a
+// [lifecycle.KV].
+//
+// It imports nothing but the packages of this module that a record and a scripted
+// machine are made of and the standard library, so it brings no dependency into a
+// store's tests.
 package storetest
 
 import (
