@@ -1,7 +1,6 @@
 package filestore_test
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -95,15 +94,6 @@ func register(t testing.TB, store *filestore.Store, records ...lifecycle.Record)
 		c.Assert(store.Put(t.Context(), record), qt.IsNil)
 		c.Assert(store.Bind(t.Context(), record, "session of "+record.Name), qt.IsNil)
 	}
-}
-
-// only returns the one record that is registered.
-func only(t testing.TB, store *filestore.Store) lifecycle.Record {
-	c := qt.New(t)
-	records, err := store.Records(t.Context())
-	c.Assert(err, qt.IsNil)
-	c.Assert(records, qt.HasLen, 1)
-	return records[0]
 }
 
 // names returns the names of the registered records.
@@ -223,15 +213,4 @@ func setting(t testing.TB, variable string, usual int) int {
 	n, err := strconv.Atoi(text)
 	qt.Assert(t, err, qt.IsNil)
 	return n
-}
-
-// stopBatch stops records at once and returns the outcomes of those that the
-// store came to.
-func stopBatch(ctx context.Context, store lifecycle.BatchStopper, stops []lifecycle.Stop) ([]lifecycle.Outcome, error) {
-	n, err := store.StopBatch(ctx, stops)
-	outcomes := make([]lifecycle.Outcome, n)
-	for i := range outcomes {
-		outcomes[i] = stops[i].Outcome
-	}
-	return outcomes, err
 }

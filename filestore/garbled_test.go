@@ -16,20 +16,20 @@ import (
 )
 
 // garbled are what somebody or something may have made of the last line of the
-// record "bad", and whether it still tells the name.
+// record "bad", and whether it still tells the name, and the parent.
 var garbled = []struct {
-	name  string
-	spoil func(line string) string
-	told  bool
+	name           string
+	spoil          func(line string) string
+	told, ofParent bool
 }{
-	{"edited", func(s string) string { return strings.Replace(s, `"argv"`, `"args"`, 1) }, true},
-	{"a flipped bit", func(s string) string { return strings.Replace(s, `"phase"`, `"phasd"`, 1) }, true},
-	{"no checksum", func(s string) string { return s[:strings.Index(s, `,"crc"`)] + "}\n" }, true},
-	{"the end of another", func(s string) string { return s[:strings.Index(s, `"heartbeat"`)] + "\"crc\":\"12345678\"}\n" }, true},
-	{"a hole after the name", func(s string) string { return s[:100] + strings.Repeat("\x00", 100) + s[200:] }, true},
-	{"a hole over the name", func(s string) string { return strings.Repeat("\x00", 100) + s[100:] }, false},
-	{"no JSON", func(string) string { return "garbage\n" }, false},
-	{"another JSON", func(string) string { return "[1]\n" }, false},
+	{"edited", func(s string) string { return strings.Replace(s, `"argv"`, `"args"`, 1) }, true, true},
+	{"a flipped bit", func(s string) string { return strings.Replace(s, `"phase"`, `"phasd"`, 1) }, true, true},
+	{"no checksum", func(s string) string { return s[:strings.Index(s, `,"crc"`)] + "}\n" }, true, true},
+	{"the end of another", func(s string) string { return s[:strings.Index(s, `"heartbeat"`)] + "\"crc\":\"12345678\"}\n" }, true, true},
+	{"a hole after the name", func(s string) string { return s[:100] + strings.Repeat("\x00", 100) + s[200:] }, true, false},
+	{"a hole over the name", func(s string) string { return strings.Repeat("\x00", 100) + s[100:] }, false, false},
+	{"no JSON", func(string) string { return "garbage\n" }, false, false},
+	{"another JSON", func(string) string { return "[1]\n" }, false, false},
 }
 
 // spoiled is a directory with the records first, bad and last, the lines of bad
@@ -99,43 +99,6 @@ func TestAGarbledRecordIsNamedAndKeptAndInNobodysWay(t *testing.T) {
 			// Until somebody deletes the line.
 			writeFile(t, strings.Replace(content, line+"\n", "", 1), dir, recordsFile)
 			c.Assert(names(t, open(t, dir, filestore.Options{})), qt.DeepEquals, []string{"busy"})
-		})
-	}
-}
-
-// No pass judges it, but a host may stop it, and finds the line in the snapshot.
-func TestAGarbledRecordIsStoppedOnRequest(t *testing.T) {
-	t.Parallel()
-	for _, test := range garbled {
-		if !test.told {
-			continue
-		}
-		t.Run(test.name, func(t *testing.T) {
-			t.Parallel()
-			c := qt.New(t)
-			store := open(t, spoiled(t, test.spoil, "first"), filestore.Options{})
-			bad, err := store.Record(t.Context(), "bad")
-			c.Assert(err, qt.ErrorIs, filestore.ErrGarbled)
-			c.Assert(store.Put(t.Context(), lifecycle.Record{Name: "bad", Incarnation: "another"}), qt.ErrorIs, lifecycle.ErrNameTaken)
-			for known, err := range store.Candidates(t.Context()) {
-				if err != nil {
-					bad = known
-				}
-			}
-			c.Assert(store.Heartbeat(t.Context(), bad), qt.ErrorIs, filestore.ErrGarbled)
-			ifUnchanged := cause
-			ifUnchanged.IfUnchanged = true
-			_, err = store.Stop(t.Context(), bad, ifUnchanged)
-			c.Assert(err, qt.ErrorIs, lifecycle.ErrInvalidRecord)
-			outcome, err := store.Stop(t.Context(), bad, cause)
-			c.Assert(err, qt.IsNil)
-			c.Assert(outcome, qt.Equals, lifecycle.Stopped)
-			c.Assert(names(t, store), qt.DeepEquals, []string{"first", "last"})
-			snapshot, err := store.Snapshot(t.Context(), "bad")
-			c.Assert(err, qt.IsNil)
-			c.Assert(snapshot.Garbled["line"], qt.Contains, `{"name":"bad"`)
-			_, err = store.Launch(t.Context(), lifecycle.Record{Name: "bad"})
-			c.Assert(err, qt.IsNil)
 		})
 	}
 }

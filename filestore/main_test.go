@@ -2,7 +2,6 @@ package filestore_test
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -20,8 +19,6 @@ import (
 func TestMain(m *testing.M) {
 	proctest.Main(m, map[string]func([]string){
 		"read":   role(readRole),
-		"clean":  role(cleanRole),
-		"work":   role(workRole),
 		"killed": role(killedRole),
 		"locked": role(lockedRole),
 		"swap":   role(swapRole),
@@ -43,63 +40,6 @@ func waitForStart() error {
 	fmt.Println("ready")
 	_, err := io.Copy(io.Discard, os.Stdin)
 	return err
-}
-
-// cleanRole cleans a directory at the same moment as others, once per boot if
-// told so, and prints the report.
-func cleanRole(args []string) error {
-	if err := waitForStart(); err != nil {
-		return err
-	}
-	ctx := context.Background()
-	store, err := filestore.New(ctx, args[0], filestore.Options{})
-	if err != nil {
-		return err
-	}
-	cleaner := lifecycle.Cleaner{Store: store}
-	var report lifecycle.Report
-	if args[1] == "once" {
-		report, err = cleaner.CleanOncePerBoot(ctx, &lifecycle.BootGate{KV: store.Gate()})
-	} else {
-		report, err = cleaner.Clean(ctx)
-	}
-	if err != nil {
-		return err
-	}
-	return json.NewEncoder(os.Stdout).Encode(report)
-}
-
-// workRole opens a directory, which may not be there yet, at the same moment as
-// others, and does what hosts do, in a name of its own and in one of all.
-func workRole(args []string) error {
-	if err := waitForStart(); err != nil {
-		return err
-	}
-	ctx := context.Background()
-	store, err := filestore.New(ctx, args[0], filestore.Options{}.RewriteFrom(4000))
-	if err != nil {
-		return err
-	}
-	for i := range 25 {
-		record, err := store.Launch(ctx, lifecycle.Record{Name: fmt.Sprint(args[1], " ", i)})
-		if err != nil {
-			return err
-		}
-		if err := store.Bind(ctx, record, "the one key"); err != nil {
-			return err
-		}
-		if err := store.Heartbeat(ctx, record); err != nil {
-			return err
-		}
-		if i%2 == 0 {
-			continue
-		}
-		outcome, err := store.Stop(ctx, record, cause)
-		if err != nil || outcome != lifecycle.Stopped {
-			return fmt.Errorf("%v, %w", outcome, err)
-		}
-	}
-	return nil
 }
 
 // swapRole claims numbers at a gate at the same moment as others, and prints

@@ -61,24 +61,6 @@ func together(t *testing.T, n int, command func(i int) *exec.Cmd) []string {
 	return outputs
 }
 
-func TestManyProcessesMakeAndUseADirectoryAtOnce(t *testing.T) {
-	t.Parallel()
-	c := qt.New(t)
-	dir := filepath.Join(tempDir(t), "not", "made", "yet")
-	together(t, 8, func(i int) *exec.Cmd { return proctest.Command("work", dir, string(rune('a'+i))) })
-	store := open(t, dir, filestore.Options{})
-	c.Assert(names(t, store), qt.HasLen, 8*13)
-	all := events(t, store)
-	c.Assert(all, qt.HasLen, 8*12)
-	for i, event := range all {
-		c.Assert(event.Seq, qt.Equals, int64(i)+1)
-	}
-	_, err := store.Bound(t.Context(), "the one key")
-	if err != nil { // its last holder was stopped
-		c.Assert(err, qt.ErrorIs, lifecycle.ErrNotRegistered)
-	}
-}
-
 // fillMixed fills a store with dead records and all kinds of others that must be
 // left alone. It returns the names of the dead.
 func fillMixed(t *testing.T, store *filestore.Store, dead int) []string {
@@ -139,42 +121,6 @@ func assertCleaned(t *testing.T, dir string, dead []string, before map[string]st
 		}
 	}
 	c.Assert(after, qt.DeepEquals, before)
-}
-
-func reports(t *testing.T, outputs []string) []lifecycle.Report {
-	all := make([]lifecycle.Report, len(outputs))
-	for i, text := range outputs {
-		qt.Assert(t, json.Unmarshal([]byte(text), &all[i]), qt.IsNil)
-	}
-	return all
-}
-
-func TestAfterARebootOneOfManyProcessesCleans(t *testing.T) {
-	t.Parallel()
-	c := qt.New(t)
-	dir := tempDir(t)
-	store := open(t, dir, unflushed())
-	dead := fillMixed(t, store, 30)
-	before := dump(t, store)
-	outputs := together(t, 16, func(int) *exec.Cmd { return proctest.Command("clean", dir, "once") })
-	passes := slices.DeleteFunc(reports(t, outputs), func(r lifecycle.Report) bool { return r.GateClosed })
-	c.Assert(passes, qt.HasLen, 1)
-	c.Assert(passes[0].Stopped, qt.Equals, len(dead))
-	assertCleaned(t, dir, dead, before)
-}
-
-func TestManyProcessesThatCleanAtOnceStopEachRecordOnce(t *testing.T) {
-	t.Parallel()
-	dir := tempDir(t)
-	store := open(t, dir, unflushed())
-	dead := fillMixed(t, store, 200)
-	before := dump(t, store)
-	total := 0
-	for _, report := range reports(t, together(t, 8, func(int) *exec.Cmd { return proctest.Command("clean", dir, "always") })) {
-		total += report.Stopped
-	}
-	qt.Assert(t, total, qt.Equals, len(dead))
-	assertCleaned(t, dir, dead, before)
 }
 
 // lockedRole holds the lock of a directory until it is killed.

@@ -2,8 +2,12 @@ package filestore_test
 
 import (
 	"context"
-	"iter"
+	"errors"
+	"fmt"
+	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -21,93 +25,76 @@ func open(t testing.TB, dir string, options filestore.Options) *filestore.Store 
 	return store
 }
 
-// subject is a Store as package storetest wants it.
-type subject struct {
-	*filestore.Store
-	t   *testing.T
-	dir string
+// harness is a directory. Every second handle rewrites the records at every
+// occasion.
+type harness struct {
+	dir    string
+	opened atomic.Int64
 }
 
-func (s subject) Events(ctx context.Context) ([]lifecycle.Event, error) {
-	return s.Store.Events(ctx, 0)
+var (
+	_ storetest.Addressed    = (*harness)(nil)
+	_ storetest.Garbler      = (*harness)(nil)
+	_ storetest.EventGarbler = (*harness)(nil)
+	_ storetest.Putter       = (*filestore.Store)(nil)
+)
+
+func newHarness(t *testing.T, address string) storetest.Harness {
+	if address == "" {
+		address = filepath.Join(tempDir(t), "not", "made", "yet")
+	}
+	return &harness{dir: address}
 }
 
-func (s subject) Reopen(context.Context) (storetest.Subject, error) {
-	return subject{open(s.t, s.dir, filestore.Options{}), s.t, s.dir}, nil
+func (h *harness) Open(ctx context.Context, options storetest.Options) (lifecycle.Registrar, error) {
+	if options.OnStop != nil {
+		return nil, fmt.Errorf("filestore has no hook: %w", errors.ErrUnsupported)
+	}
+	all := filestore.Options{Owner: options.Owner, Clock: options.Clock}
+	if h.opened.Add(1)%2 == 0 {
+		all = all.RewriteFrom(1)
+	}
+	return filestore.New(ctx, h.dir, all)
+}
+
+func (h *harness) Address() string { return h.dir }
+
+func (h *harness) Garblings() (all []storetest.Garbling) {
+	for _, way := range garbled {
+		if way.told {
+			all = append(all, storetest.Garbling{
+				Name: way.name, Text: `{"name":"`, NoParent: !way.ofParent,
+				Spoil: func(_ context.Context, name string) error { return h.spoilLast(recordsFile, name, way.spoil) },
+			})
+		}
+	}
+	return all
+}
+
+func (h *harness) GarbleEvent(_ context.Context, name string) error {
+	return h.spoilLast(eventsFile, name, func(line string) string { return strings.Replace(line, `"action"`, `"auction"`, 1) })
+}
+
+// spoilLast spoils the last line of a name in a file.
+func (h *harness) spoilLast(file, name string, spoil func(string) string) error {
+	path := filepath.Join(h.dir, file)
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	lines := slices.Collect(strings.Lines(string(content)))
+	for i, line := range slices.Backward(lines) {
+		if strings.Contains(line, `"name":"`+name+`"`) {
+			lines[i] = spoil(line)
+			return os.WriteFile(path, []byte(strings.Join(lines, "")), 0o600)
+		}
+	}
+	return fmt.Errorf("%s: no line of %q", path, name)
 }
 
 func TestStoreKeepsTheRulesOfItsInterface(t *testing.T) {
 	t.Parallel()
-	storetest.Run(t, func(t *testing.T) storetest.Subject {
-		dir := tempDir(t)
-		return subject{open(t, dir, filestore.Options{}), t, dir}
-	})
-}
-
-// alternating uses another handle on the same directory at each call, one of
-// which rewrites the records at every occasion.
-type alternating struct {
-	t       *testing.T
-	dir     string
-	handles []*filestore.Store
-	calls   atomic.Int64
-}
-
-func newAlternating(t *testing.T, dir string) *alternating {
-	s := &alternating{t: t, dir: dir}
-	for range 3 {
-		s.handles = append(s.handles, open(t, dir, filestore.Options{}))
-	}
-	s.handles = append(s.handles, open(t, dir, filestore.Options{}.RewriteFrom(1)))
-	return s
-}
-
-func (s *alternating) next() *filestore.Store {
-	return s.handles[int(s.calls.Add(1))%len(s.handles)]
-}
-
-func (s *alternating) Candidates(ctx context.Context) iter.Seq2[lifecycle.Record, error] {
-	return s.next().Candidates(ctx)
-}
-
-func (s *alternating) Stop(ctx context.Context, record lifecycle.Record, cause lifecycle.Cause) (lifecycle.Outcome, error) {
-	return s.next().Stop(ctx, record, cause)
-}
-
-func (s *alternating) StopBatch(ctx context.Context, stops []lifecycle.Stop) (int, error) {
-	return s.next().StopBatch(ctx, stops)
-}
-
-func (s *alternating) Put(ctx context.Context, record lifecycle.Record) error {
-	return s.next().Put(ctx, record)
-}
-
-func (s *alternating) Bind(ctx context.Context, record lifecycle.Record, key string) error {
-	return s.next().Bind(ctx, record, key)
-}
-
-func (s *alternating) Records(ctx context.Context) ([]lifecycle.Record, error) {
-	return s.next().Records(ctx)
-}
-
-func (s *alternating) Events(ctx context.Context) ([]lifecycle.Event, error) {
-	return s.next().Events(ctx, 0)
-}
-
-func (s *alternating) Reopen(context.Context) (storetest.Subject, error) {
-	return newAlternating(s.t, s.dir), nil
-}
-
-func TestSeveralHandlesAreOneStore(t *testing.T) {
-	t.Parallel()
-	storetest.Run(t, func(t *testing.T) storetest.Subject { return newAlternating(t, tempDir(t)) })
-}
-
-func TestGateKeepsTheRulesOfItsInterface(t *testing.T) {
-	t.Parallel()
-	storetest.RunKV(t, func(t *testing.T) lifecycle.KV {
-		return open(t, tempDir(t), filestore.Options{}).Gate()
-	})
+	storetest.RunRegistrar(t, newHarness)
 }
 
 // alternatingKV uses another handle on the same file at each call.
