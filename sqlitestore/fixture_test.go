@@ -95,6 +95,15 @@ func register(t testing.TB, store *sqlitestore.Store, records ...lifecycle.Recor
 	}
 }
 
+// only returns the one record that is registered.
+func only(t testing.TB, store *sqlitestore.Store) lifecycle.Record {
+	c := qt.New(t)
+	records, err := store.Records(t.Context())
+	c.Assert(err, qt.IsNil)
+	c.Assert(records, qt.HasLen, 1)
+	return records[0]
+}
+
 // names returns the names of the registered records.
 func names(t testing.TB, store *sqlitestore.Store) []string {
 	records, err := store.Records(t.Context())

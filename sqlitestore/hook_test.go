@@ -59,71 +59,20 @@ func TestTheHookWritesInTheTransactionOfTheStop(t *testing.T) {
 	c.Assert(lines(t, db), qt.Equals, "child parent_stopped 0 1, parent exit:test 0 1")
 }
 
-func TestAnErrorOfTheHookUndoesTheStop(t *testing.T) {
-	t.Parallel()
-	for _, refused := range []string{"parent", "child"} {
-		t.Run(refused, func(t *testing.T) {
-			t.Parallel()
-			c := qt.New(t)
-			store, db := logged(t)
-			rename := func(name string) string {
-				if name == refused {
-					return "refused " + name
-				}
-				return name
-			}
-			parent, child := running(rename("parent"), liveness.Identity{}), running(rename("child"), liveness.Identity{})
-			child.Parent = parent.Name
-			register(t, store, parent, child)
-			before := dump(t, db)
-
-			outcome, err := store.Stop(t.Context(), parent, cause)
-			c.Assert(err, qt.ErrorIs, errHook)
-			c.Assert(err, qt.ErrorMatches, `sqlitestore: stop "(refused )?parent": OnStop of "refused `+refused+`": refused by the hook`)
-			c.Assert(outcome, qt.Equals, lifecycle.Outcome(0))
-			c.Assert(dump(t, db), qt.DeepEquals, before)
-			c.Assert(events(t, store), qt.HasLen, 0)
-			c.Assert(lines(t, db), qt.Equals, "")
-		})
-	}
-}
-
-func TestARefusedRecordDoesNotKeepTheBatchFromBeingStopped(t *testing.T) {
+func TestWhatTheHookHasWrittenIsUndoneWithTheStop(t *testing.T) {
 	t.Parallel()
 	c := qt.New(t)
 	store, db := logged(t)
 	var stops []lifecycle.Stop
-	for _, name := range []string{"a", "b", "c refused", "d", "e refused", "f"} {
+	for _, name := range []string{"a", "b", "c refused", "d"} {
 		record := running(name, liveness.Identity{})
 		register(t, store, record)
 		stops = append(stops, lifecycle.Stop{Record: record, Cause: cause})
 	}
-	outcomes, err := stopBatch(t.Context(), store, stops)
+	_, err := store.StopBatch(t.Context(), stops)
 	c.Assert(err, qt.ErrorIs, errHook)
-	c.Assert(err, qt.ErrorMatches, `sqlitestore: stop "c refused": OnStop of .*`)
-	c.Assert(outcomes, qt.DeepEquals, []lifecycle.Outcome{lifecycle.Stopped, lifecycle.Stopped})
-	c.Assert(names(t, store), qt.DeepEquals, []string{"c refused", "d", "e refused", "f"})
+	c.Assert(err, qt.ErrorMatches, `sqlitestore: stop "c refused": OnStop of "c refused": .*`)
 	c.Assert(lines(t, db), qt.Equals, "a exit:test 0 1, b exit:test 0 1")
-}
-
-func TestACleaningPassStopsAllButTheRefused(t *testing.T) {
-	t.Parallel()
-	c := qt.New(t)
-	store, db := logged(t)
-	dead := before(t)
-	for i := range 10 {
-		name := numbered("worker", i)
-		if i%3 == 1 {
-			name = numbered("refused", i)
-		}
-		register(t, store, running(name, dead))
-	}
-	report, err := lifecycle.Cleaner{Store: store}.Clean(t.Context())
-	c.Assert(err, qt.ErrorIs, errHook)
-	c.Assert([]int{report.Stopped, report.Failed}, qt.DeepEquals, []int{7, 3})
-	c.Assert(names(t, store), qt.DeepEquals, []string{"refused-0001", "refused-0004", "refused-0007"})
-	c.Assert(events(t, store), qt.HasLen, 7)
-	c.Assert(value(t, db, `SELECT count(*) FROM log`), qt.Equals, "7")
 }
 
 func TestAHookThatPanicsLeavesNoTransactionBehind(t *testing.T) {

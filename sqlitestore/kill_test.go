@@ -20,6 +20,7 @@ import (
 	qt "github.com/frankban/quicktest"
 
 	"github.com/rollcall-go/rollcall/lifecycle"
+	"github.com/rollcall-go/rollcall/liveness"
 	"github.com/rollcall-go/rollcall/sqlitestore"
 )
 
@@ -124,10 +125,10 @@ func killAndCheck(t *testing.T, kills, together int) {
 	rounds, records := 0, 0
 	for k.byTime+k.byStop < kills {
 		k.path = filepath.Join(tempDir(t), "state.db")
-		s := newSubject(t, k.path)
-		dead := fillMixed(t, s.Store, 10)
-		rows := dump(t, s.db)
-		c.Assert(s.db.Close(), qt.IsNil)
+		store, db := openFile(t, k.path, sqlitestore.Options{})
+		dead := fillMixed(t, store, 10)
+		rows := dump(t, db)
+		c.Assert(db.Close(), qt.IsNil)
 		for n := 0; n < roundsPerFile && k.byTime+k.byStop < kills; n++ {
 			prefix := fmt.Sprintf("round%d", rounds)
 			db := openDB(t, k.path)
@@ -246,4 +247,74 @@ func (k *killing) check(gate string, killed bool, together int) (completed bool)
 	c.Assert(value(k, db, `SELECT count(*) FROM rollcall_bindings AS b LEFT JOIN rollcall_records AS r ON r.seq = b.record
 		WHERE r.name IS NULL OR b.key <> 'session of ' || r.name`), qt.Equals, "0", comment)
 	return completed
+}
+
+// fillMixed fills a store with dead records and all kinds of others that must
+// be left alone: those of living processes, of another owner, launching,
+// inactive, and without a process. It returns the names of the dead.
+func fillMixed(t *testing.T, store *sqlitestore.Store, dead int) []string {
+	c := qt.New(t)
+	gone := before(t)
+	var living []liveness.Identity
+	gun, trigger, err := os.Pipe()
+	c.Assert(err, qt.IsNil)
+	t.Cleanup(func() { gun.Close(); trigger.Close() })
+	for range 3 {
+		p := start(t, gun, "bystand")
+		p.awaitUp(t)
+		id, err := liveness.CaptureProcess(p.Process)
+		c.Assert(err, qt.IsNil)
+		living = append(living, id)
+	}
+	var all []string
+	for i := range dead {
+		name := numbered("dead", i)
+		all = append(all, name)
+		register(t, store, running(name, gone))
+		if i%10 != 0 {
+			continue
+		}
+		remote := running(numbered("remote", i), gone)
+		remote.Owner = "another machine"
+		unbound := running(numbered("hooked", i), liveness.Identity{})
+		launching := running(numbered("launching", i), liveness.Identity{})
+		launching.Phase, launching.Heartbeat = lifecycle.Launching, lifecycle.Beat(nil)
+		inactive := running(numbered("inactive", i), liveness.Identity{})
+		inactive.Phase = lifecycle.Inactive
+		register(t, store, remote, unbound, launching, inactive,
+			running(numbered("alive", i), self(t)), running(numbered("child", i), living[i%len(living)]))
+	}
+	return all
+}
+
+// assertCleaned checks that each of the dead has exactly one event, with a
+// whole snapshot, that everything else is as it was, and that the file is
+// sound.
+func assertCleaned(t *testing.T, path string, dead []string, before map[string]string) {
+	c := qt.New(t)
+	store, db := openFile(t, path, sqlitestore.Options{})
+	all := events(t, store)
+	seen := map[string]bool{}
+	for _, event := range all {
+		c.Assert(seen[event.Name], qt.IsFalse, qt.Commentf("a second event of %s", event.Name))
+		seen[event.Name] = true
+		want := running(event.Name, event.Snapshot.Identity)
+		reason := beforeReason(t)
+		if event.Snapshot.Parent != "" {
+			reason = lifecycle.ReasonParentStopped
+		}
+		c.Assert([]string{event.By, event.Reason, event.Incarnation}, qt.DeepEquals, []string{lifecycle.BySystem, reason, want.Incarnation})
+		c.Assert(event.Snapshot.SameState(want), qt.IsTrue)
+		c.Assert(string(event.Snapshot.Data), qt.Equals, string(want.Data))
+		c.Assert(event.Snapshot.CreatedAt.Equal(created), qt.IsTrue)
+		c.Assert(event.Snapshot.Bindings, qt.DeepEquals, []string{"session of " + event.Name})
+	}
+	for _, name := range dead {
+		c.Assert(seen[name], qt.IsTrue, qt.Commentf(name))
+		delete(before, name)
+	}
+	c.Assert(all, qt.HasLen, len(dead))
+	c.Assert(dump(t, db), qt.DeepEquals, before)
+	c.Assert(value(t, db, `SELECT count(*) FROM rollcall_bindings WHERE record NOT IN (SELECT seq FROM rollcall_records)`), qt.Equals, "0")
+	c.Assert(value(t, db, `PRAGMA integrity_check`), qt.Equals, "ok")
 }

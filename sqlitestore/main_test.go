@@ -18,7 +18,6 @@ const roleVariable = "ROLLCALL_TEST_ROLE"
 
 var roles = map[string]func(args []string) error{
 	"open":    openRole,
-	"clean":   cleanRole,
 	"killed":  killedRole,
 	"bystand": func([]string) error { return waitForStart() },
 }
@@ -87,24 +86,6 @@ func (p *child) output(t testing.TB) string {
 	c.Assert(p.stderr.String(), qt.Equals, "")
 	c.Assert(err, qt.IsNil)
 	return string(text)
-}
-
-// startTogether starts n processes in a role, and lets all of them go at the
-// same moment.
-func startTogether(t testing.TB, n int, role string, args ...string) []*child {
-	c := qt.New(t)
-	gun, trigger, err := os.Pipe()
-	c.Assert(err, qt.IsNil)
-	defer gun.Close()
-	defer trigger.Close()
-	children := make([]*child, n)
-	for i := range children {
-		children[i] = start(t, gun, role, args...)
-	}
-	for _, p := range children {
-		p.awaitUp(t)
-	}
-	return children
 }
 
 // openRoleDB opens the file that a role was given.

@@ -1,9 +1,7 @@
 package sqlitestore_test
 
 import (
-	"encoding/json"
 	"fmt"
-	"strings"
 	"testing"
 	"time"
 
@@ -11,195 +9,59 @@ import (
 
 	"github.com/rollcall-go/rollcall/lifecycle"
 	"github.com/rollcall-go/rollcall/liveness"
-	"github.com/rollcall-go/rollcall/liveness/livenesstest"
 	"github.com/rollcall-go/rollcall/sqlitestore"
 )
 
-func TestLaunchRegistersBeforeThereIsAProcess(t *testing.T) {
+func TestLaunchSaysWhyItRefuses(t *testing.T) {
 	t.Parallel()
 	c := qt.New(t)
-	world := livenesstest.New()
-	store, _ := open(t, sqlitestore.Options{Clock: world})
-
-	record, err := store.Launch(t.Context(), lifecycle.Record{
-		Name: "worker", Owner: "laptop", Parent: "boss", Phase: lifecycle.Inactive, Identity: world.Start(),
-	})
-	c.Assert(err, qt.IsNil)
-	c.Assert(record.Phase, qt.Equals, lifecycle.Launching)
-	c.Assert(record.Identity.IsZero(), qt.IsTrue)
-	c.Assert(record.Incarnation, qt.Matches, `[0-9a-f-]{14}7[0-9a-f-]{21}`)
-	c.Assert(record.CreatedAt.IsZero(), qt.IsFalse)
-	c.Assert(record.Heartbeat.Awake, qt.Equals, time.Minute)
-
-	stored := only(t, store)
-	c.Assert(stored.CreatedAt.Equal(record.CreatedAt), qt.IsTrue)
-	c.Assert(stored.SameState(record), qt.IsTrue)
-	c.Assert([]string{stored.Name, stored.Incarnation, stored.Owner, stored.Parent}, qt.DeepEquals,
-		[]string{"worker", record.Incarnation, "laptop", "boss"})
-}
-
-// only returns the one record that is registered.
-func only(t *testing.T, store *sqlitestore.Store) lifecycle.Record {
-	c := qt.New(t)
-	records, err := store.Records(t.Context())
-	c.Assert(err, qt.IsNil)
-	c.Assert(records, qt.HasLen, 1)
-	return records[0]
-}
-
-func TestARecordGoesThroughItsPhases(t *testing.T) {
-	t.Parallel()
-	c := qt.New(t)
-	ctx := t.Context()
-	world := livenesstest.New()
-	store, _ := open(t, sqlitestore.Options{Clock: world})
-	record, err := store.Launch(ctx, lifecycle.Record{Name: "worker"})
-	c.Assert(err, qt.IsNil)
-
-	world.Advance(time.Second)
-	process := world.Start()
-	c.Assert(store.Activate(ctx, record, process), qt.IsNil)
-	active := only(t, store)
-	c.Assert(active.Phase, qt.Equals, lifecycle.Running)
-	c.Assert(active.Identity, qt.Equals, process)
-	c.Assert(active.Heartbeat.Awake, qt.Equals, time.Minute+time.Second)
-
-	world.Advance(time.Second)
-	c.Assert(store.Heartbeat(ctx, record), qt.IsNil)
-	beaten := only(t, store)
-	c.Assert(beaten.Heartbeat.Awake, qt.Equals, time.Minute+2*time.Second)
-	c.Assert(beaten.Heartbeat.Boot, qt.Equals, process.Boot)
-	c.Assert(beaten.Identity, qt.Equals, process)
-
-	world.Advance(time.Second)
-	c.Assert(store.Deactivate(ctx, record), qt.IsNil)
-	resting := only(t, store)
-	c.Assert(resting.Phase, qt.Equals, lifecycle.Inactive)
-	c.Assert(resting.Identity.IsZero(), qt.IsTrue)
-	c.Assert(resting.Heartbeat.Awake, qt.Equals, time.Minute+3*time.Second)
-
-	c.Assert(store.Activate(ctx, record, liveness.Identity{}), qt.IsNil)
-	c.Assert(only(t, store).Phase, qt.Equals, lifecycle.Running)
-}
-
-func TestAnEarlierIncarnationWritesNothing(t *testing.T) {
-	t.Parallel()
-	c := qt.New(t)
-	ctx := t.Context()
-	world := livenesstest.New()
-	store, db := open(t, sqlitestore.Options{Clock: world})
-	old, err := store.Launch(ctx, lifecycle.Record{Name: "worker"})
-	c.Assert(err, qt.IsNil)
-
-	refused := func(comment string) {
-		before := dump(t, db)
-		for verb, err := range map[string]error{
-			"activate":     store.Activate(ctx, old, world.Start()),
-			"deactivate":   store.Deactivate(ctx, old),
-			"heartbeat of": store.Heartbeat(ctx, old),
-			`bind "k" to`:  store.Bind(ctx, old, "k"),
-		} {
-			c.Assert(err, qt.ErrorIs, lifecycle.ErrNotRegistered, qt.Commentf(comment))
-			c.Assert(err, qt.ErrorMatches, "sqlitestore: "+verb+` "worker": not registered`)
-		}
-		c.Assert(dump(t, db), qt.DeepEquals, before, qt.Commentf(comment))
-		_, err := store.Bound(ctx, "k")
-		c.Assert(err, qt.ErrorIs, lifecycle.ErrNotRegistered)
-	}
-
-	outcome, err := store.Stop(ctx, old, cause)
-	c.Assert(err, qt.IsNil)
-	c.Assert(outcome, qt.Equals, lifecycle.Stopped)
-	refused("after the stop")
-	_, err = store.Launch(ctx, lifecycle.Record{Name: "worker"})
-	c.Assert(err, qt.IsNil)
-	refused("after the name was registered again")
-
-	outcome, err = store.Stop(ctx, old, cause)
-	c.Assert(err, qt.IsNil)
-	c.Assert(outcome, qt.Equals, lifecycle.AlreadyStopped)
-	c.Assert(names(t, store), qt.DeepEquals, []string{"worker"})
-}
-
-func TestLaunchRefuses(t *testing.T) {
-	t.Parallel()
-	store, db := open(t, sqlitestore.Options{})
-	taken, err := store.Launch(t.Context(), lifecycle.Record{Name: "taken", Incarnation: "first"})
-	qt.New(t).Assert(err, qt.IsNil)
-	gone, err := store.Launch(t.Context(), lifecycle.Record{Name: "gone", Incarnation: "first"})
-	qt.New(t).Assert(err, qt.IsNil)
-	_, err = store.Stop(t.Context(), gone, cause)
-	qt.New(t).Assert(err, qt.IsNil)
-
-	tests := []struct {
-		name   string
+	store, _ := open(t, sqlitestore.Options{})
+	register(t, store, running("taken", liveness.Identity{}))
+	for _, test := range []struct {
 		record lifecycle.Record
 		want   error
 		text   string
 	}{
-		{"a name that is taken", lifecycle.Record{Name: "taken"}, lifecycle.ErrNameTaken, `name is taken`},
-		{"the same registration twice", taken, lifecycle.ErrNameTaken, `name is taken`},
-		{"an incarnation that was stopped", gone, lifecycle.ErrInvalidRecord, `.*incarnation "first" was stopped before`},
-		{"no name", lifecycle.Record{}, lifecycle.ErrInvalidRecord, `.*no name`},
-		{"data that is no JSON", lifecycle.Record{Name: "x", Data: json.RawMessage(`{`)}, lifecycle.ErrInvalidRecord, `.*Data is not JSON`},
-		{"data of no bytes", lifecycle.Record{Name: "x", Data: json.RawMessage{}}, lifecycle.ErrInvalidRecord, `.*Data is not JSON`},
-		{"a time too early", lifecycle.Record{Name: "x", CreatedAt: time.Date(1600, 1, 1, 0, 0, 0, 0, time.UTC)}, lifecycle.ErrInvalidRecord, `.*time 1600.* does not fit.*`},
-		{"a time too late", lifecycle.Record{Name: "x", CreatedAt: time.Date(2300, 1, 1, 0, 0, 0, 0, time.UTC)}, lifecycle.ErrInvalidRecord, `.*time 2300.* does not fit.*`},
+		{lifecycle.Record{Name: "taken"}, lifecycle.ErrNameTaken, `name is taken`},
+		{lifecycle.Record{Name: "x", CreatedAt: time.Date(1600, 1, 1, 0, 0, 0, 0, time.UTC)}, lifecycle.ErrInvalidRecord, `.*time 1600.* does not fit.*`},
+		{lifecycle.Record{Name: "x", CreatedAt: time.Date(2300, 1, 1, 0, 0, 0, 0, time.UTC)}, lifecycle.ErrInvalidRecord, `.*time 2300.* does not fit.*`},
+	} {
+		_, err := store.Launch(t.Context(), test.record)
+		c.Assert(err, qt.ErrorIs, test.want)
+		c.Assert(err, qt.ErrorMatches, fmt.Sprintf(`sqlitestore: launch "%s": %s`, test.record.Name, test.text))
 	}
-	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
-			c := qt.New(t)
-			before := dump(t, db)
-			record, err := store.Launch(t.Context(), test.record)
-			c.Assert(err, qt.ErrorIs, test.want)
-			c.Assert(err, qt.ErrorMatches, fmt.Sprintf(`sqlitestore: launch "%s": %s`, test.record.Name, test.text))
-			c.Assert(record.Name, qt.Equals, "")
-			c.Assert(dump(t, db), qt.DeepEquals, before)
-		})
-	}
+	c.Assert(names(t, store), qt.DeepEquals, []string{"taken"})
 }
 
-func TestActivateRefusesAnIdentityWithoutText(t *testing.T) {
+// A Watcher reads all records when the number has changed, so what makes no
+// process run must not change it.
+func TestRegistrationsChangeWithWhatMayHaveToBeWatched(t *testing.T) {
 	t.Parallel()
 	c := qt.New(t)
 	store, _ := open(t, sqlitestore.Options{})
-	record, err := store.Launch(t.Context(), lifecycle.Record{Name: "worker"})
+	last, err := store.Registrations(t.Context())
 	c.Assert(err, qt.IsNil)
-	err = store.Activate(t.Context(), record, liveness.Identity{PID: -1})
-	c.Assert(err, qt.ErrorIs, liveness.ErrInvalid)
-	c.Assert(only(t, store).Phase, qt.Equals, lifecycle.Launching)
-}
-
-func TestAKeyIsBoundToOneRecordAtATime(t *testing.T) {
-	t.Parallel()
-	c := qt.New(t)
-	ctx := t.Context()
-	store, _ := open(t, sqlitestore.Options{})
-	first, err := store.Launch(ctx, lifecycle.Record{Name: "first"})
-	c.Assert(err, qt.IsNil)
-	second, err := store.Launch(ctx, lifecycle.Record{Name: "second"})
-	c.Assert(err, qt.IsNil)
-	bound := func(key string) string {
-		record, err := store.Bound(ctx, key)
+	changed := func() bool {
+		n, err := store.Registrations(t.Context())
 		c.Assert(err, qt.IsNil)
-		return record.Name
+		before := last
+		last = n
+		return n != before
 	}
+	record, err := store.Launch(t.Context(), lifecycle.Record{Name: "web"})
+	c.Assert(err, qt.IsNil)
+	c.Check(changed(), qt.IsTrue, qt.Commentf("launch"))
+	c.Assert(store.Activate(t.Context(), record, liveness.Identity{PID: 4711}), qt.IsNil)
+	c.Check(changed(), qt.IsTrue, qt.Commentf("activate"))
+	c.Assert(store.Heartbeat(t.Context(), record), qt.IsNil)
+	c.Check(changed(), qt.IsFalse, qt.Commentf("heartbeat"))
+	c.Assert(store.Bind(t.Context(), record, "key"), qt.IsNil)
+	c.Check(changed(), qt.IsFalse, qt.Commentf("bind"))
+	c.Assert(store.Deactivate(t.Context(), record), qt.IsNil)
+	c.Check(changed(), qt.IsTrue, qt.Commentf("deactivate"))
 
-	c.Assert(store.Bind(ctx, first, "session"), qt.IsNil)
-	c.Assert(store.Bind(ctx, first, "session"), qt.IsNil)
-	c.Assert(store.Bind(ctx, first, "terminal"), qt.IsNil)
-	c.Assert(bound("session"), qt.Equals, "first")
-	c.Assert(store.Bind(ctx, second, "session"), qt.IsNil)
-	c.Assert(bound("session"), qt.Equals, "second")
-	c.Assert(bound("terminal"), qt.Equals, "first")
-
-	for _, record := range []lifecycle.Record{first, second} {
-		_, err := store.Stop(ctx, record, cause)
-		c.Assert(err, qt.IsNil)
-	}
-	all := events(t, store)
-	c.Assert(all[0].Snapshot.Bindings, qt.DeepEquals, []string{"terminal"})
-	c.Assert(all[1].Snapshot.Bindings, qt.DeepEquals, []string{"session"})
-	_, err = store.Bound(ctx, strings.Repeat("long", 50))
-	c.Assert(err, qt.ErrorMatches, `sqlitestore: record bound to "(long){20}…": not registered`)
+	gone := record
+	gone.Incarnation = "another"
+	c.Check(store.Activate(t.Context(), gone, liveness.Identity{PID: 1}), qt.ErrorIs, lifecycle.ErrNotRegistered)
+	c.Check(changed(), qt.IsFalse, qt.Commentf("a failed activate"))
 }

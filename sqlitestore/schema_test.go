@@ -64,7 +64,8 @@ func TestManyProcessesMakeTheTablesOfANewFileAtOnce(t *testing.T) {
 	for _, p := range children {
 		c.Assert(p.output(t), qt.Equals, "")
 	}
-	c.Assert(names(t, newSubject(t, path).Store), qt.HasLen, n)
+	store, _ := openFile(t, path, sqlitestore.Options{})
+	c.Assert(names(t, store), qt.HasLen, n)
 }
 
 func TestManyHandlesMakeTheTablesOfANewFileAtOnce(t *testing.T) {

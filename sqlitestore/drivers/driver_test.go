@@ -18,8 +18,6 @@ var driver = drivertest.Driver{
 	WithWAL: "wal 0 1",
 }
 
-func TestMain(m *testing.M) { driver.Main(m) }
-
 func TestDriver(t *testing.T) {
 	t.Parallel()
 	driver.Run(t)

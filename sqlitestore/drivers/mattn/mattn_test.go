@@ -21,8 +21,6 @@ var driver = drivertest.Driver{
 	WithWAL: "wal 5000 1",
 }
 
-func TestMain(m *testing.M) { driver.Main(m) }
-
 func TestDriver(t *testing.T) { driver.Run(t) }
 
 // What other drivers take is ignored without an error.

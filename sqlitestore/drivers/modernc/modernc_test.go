@@ -16,6 +16,4 @@ var driver = drivertest.Driver{
 	WithWAL: "wal 0 2",
 }
 
-func TestMain(m *testing.M) { driver.Main(m) }
-
 func TestDriver(t *testing.T) { driver.Run(t) }

@@ -7,18 +7,14 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"fmt"
 	"path/filepath"
-	"strconv"
 	"testing"
 	"time"
 
 	qt "github.com/frankban/quicktest"
 
-	"github.com/rollcall-go/rollcall/internal/proctest"
 	"github.com/rollcall-go/rollcall/lifecycle"
 	"github.com/rollcall-go/rollcall/lifecycle/storetest"
-	"github.com/rollcall-go/rollcall/liveness"
 	"github.com/rollcall-go/rollcall/sqlitestore"
 )
 
@@ -36,11 +32,6 @@ type Driver struct {
 	Plain, WithWAL string
 }
 
-// Main is for TestMain.
-func (d Driver) Main(m *testing.M) {
-	proctest.Main(m, map[string]func([]string){"clean": func(args []string) { d.clean(args[0]) }})
-}
-
 // Run runs all tests.
 func (d Driver) Run(t *testing.T) {
 	for _, test := range []struct {
@@ -48,12 +39,13 @@ func (d Driver) Run(t *testing.T) {
 		run  func(*testing.T)
 	}{
 		{"store keeps the rules of its interface", func(t *testing.T) {
-			storetest.Run(t, func(t *testing.T) storetest.Subject { return d.newSubject(t, path(t)) })
+			storetest.RunRegistrar(t, func(t *testing.T, address string) storetest.Harness {
+				if address == "" {
+					address = path(t)
+				}
+				return harness{d, t, address}
+			})
 		}},
-		{"gate keeps the rules of its interface", func(t *testing.T) {
-			storetest.RunKV(t, func(t *testing.T) lifecycle.KV { return d.newSubject(t, path(t)).Gate() })
-		}},
-		{"many processes stop each record once", d.manyProcesses},
 		{"what a host has set stays", d.settingsStay},
 		{"a write waits although the host does not", d.writeWaits},
 		{"a cancelled context ends the wait", d.cancelEndsWait},
@@ -81,23 +73,35 @@ func (d Driver) open(t testing.TB, path string) *sql.DB {
 	return db
 }
 
-type subject struct {
-	*sqlitestore.Store
+// harness is a file.
+type harness struct {
 	driver Driver
-	t      testing.TB
-	db     *sql.DB
+	t      *testing.T
 	path   string
 }
 
-func (d Driver) newSubject(t testing.TB, path string) subject {
-	db := d.open(t, path)
-	store, err := sqlitestore.New(t.Context(), db, sqlitestore.Options{})
-	qt.Assert(t, err, qt.IsNil)
-	return subject{store, d, t, db, path}
+func (h harness) Open(ctx context.Context, options storetest.Options) (lifecycle.Registrar, error) {
+	all := sqlitestore.Options{Owner: options.Owner, Clock: options.Clock}
+	if options.OnStop != nil {
+		all.OnStop = func(ctx context.Context, _ sqlitestore.Tx, event lifecycle.Event) error {
+			return options.OnStop(ctx, event)
+		}
+	}
+	db := h.driver.open(h.t, h.path)
+	store, err := sqlitestore.New(ctx, db, all)
+	return exact{store, db}, err
+}
+
+func (h harness) Address() string { return h.path }
+
+// exact is a storetest.Putter.
+type exact struct {
+	*sqlitestore.Store
+	db *sql.DB
 }
 
 // Put registers a record, and then writes into its row what no method would.
-func (s subject) Put(ctx context.Context, record lifecycle.Record) error {
+func (s exact) Put(ctx context.Context, record lifecycle.Record) error {
 	if err := record.Validate(); err != nil {
 		return err
 	}
@@ -108,7 +112,7 @@ func (s subject) Put(ctx context.Context, record lifecycle.Record) error {
 	beat := record.Heartbeat
 	result, err := s.db.ExecContext(ctx, `UPDATE rollcall_records SET owner = ?, phase = ?, identity = ?,
 		beat_boot = ?, beat_awake = ?, beat_wall = ?, parent = ?, data = ? WHERE name = ? AND incarnation = ?`,
-		record.Owner, record.Phase.String(), record.Identity, beat.Boot.String(), int64(beat.Awake), beat.Wall.UnixNano(),
+		record.Owner, record.Phase.String(), record.Identity, beat.Boot.String(), int64(beat.Awake), sql.NullInt64{Int64: beat.Wall.UnixNano(), Valid: !beat.Wall.IsZero()},
 		record.Parent, sql.NullString{String: string(record.Data), Valid: record.Data != nil}, record.Name, record.Incarnation)
 	if err != nil {
 		return err
@@ -118,95 +122,6 @@ func (s subject) Put(ctx context.Context, record lifecycle.Record) error {
 	}
 	_, err = s.db.ExecContext(ctx, `UPDATE rollcall_schema SET registrations = registrations + 1`)
 	return err
-}
-
-func (s subject) Events(ctx context.Context) ([]lifecycle.Event, error) {
-	return s.Store.Events(ctx, 0)
-}
-
-func (s subject) Reopen(context.Context) (storetest.Subject, error) {
-	if err := s.db.Close(); err != nil {
-		return nil, err
-	}
-	return s.driver.newSubject(s.t, s.path), nil
-}
-
-// clean is another process: it cleans a file when it is told to, and prints how
-// many records it has stopped.
-func (d Driver) clean(path string) {
-	report, err := func() (lifecycle.Report, error) {
-		db, err := d.openDB(path, d.WAL)
-		if err != nil {
-			return lifecycle.Report{}, err
-		}
-		defer db.Close()
-		store, err := sqlitestore.New(context.Background(), db, sqlitestore.Options{})
-		if err != nil {
-			return lifecycle.Report{}, err
-		}
-		proctest.Hold()
-		return lifecycle.Cleaner{Store: store}.Clean(context.Background())
-	}()
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	fmt.Println(report.Stopped)
-}
-
-func (d Driver) manyProcesses(t *testing.T) {
-	c := qt.New(t)
-	s := d.newSubject(t, path(t))
-	const dead = 60
-	capture := func(child *proctest.Child) liveness.Identity {
-		id, err := liveness.CaptureProcess(child.Process)
-		c.Assert(err, qt.IsNil)
-		return id
-	}
-	living := proctest.Start(t, proctest.Command("hold"))
-	killed := proctest.Start(t, proctest.Command("hold"))
-	gone := capture(killed)
-	killed.Kill()
-	register := func(name string, id liveness.Identity) {
-		record, err := s.Launch(t.Context(), lifecycle.Record{Name: name})
-		c.Assert(err, qt.IsNil)
-		c.Assert(s.Bind(t.Context(), record, "session of "+name), qt.IsNil)
-		c.Assert(s.Activate(t.Context(), record, id), qt.IsNil)
-	}
-	for i := range dead {
-		register(strconv.Itoa(i), gone)
-	}
-	register("alive", capture(living))
-
-	var cleaners []*proctest.Child
-	for range 8 {
-		cleaners = append(cleaners, proctest.Start(t, proctest.Command("clean", s.path)))
-	}
-	for _, cleaner := range cleaners {
-		cleaner.CloseStdin(t)
-	}
-	total := 0
-	for _, cleaner := range cleaners {
-		n, err := strconv.Atoi(cleaner.ReadLine(t))
-		c.Assert(err, qt.IsNil)
-		total += n
-	}
-	c.Assert(total, qt.Equals, dead)
-	events, err := s.Events(t.Context())
-	c.Assert(err, qt.IsNil)
-	seen := map[string]bool{}
-	for _, event := range events {
-		c.Assert(seen[event.Name], qt.IsFalse, qt.Commentf("a second event of %s", event.Name))
-		seen[event.Name] = true
-		c.Assert(event.Reason, qt.Equals, lifecycle.ReasonDied)
-		c.Assert(event.Snapshot.Bindings, qt.DeepEquals, []string{"session of " + event.Name})
-	}
-	c.Assert(seen, qt.HasLen, dead)
-	records, err := s.Records(t.Context())
-	c.Assert(err, qt.IsNil)
-	c.Assert(records, qt.HasLen, 1)
-	c.Assert(value(t, s.db, `SELECT count(*) FROM rollcall_bindings`), qt.Equals, "1")
-	c.Assert(value(t, s.db, `PRAGMA integrity_check`), qt.Equals, "ok")
 }
 
 func value(t testing.TB, db *sql.DB, query string) string {
