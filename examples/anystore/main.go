@@ -23,8 +23,8 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	_ "modernc.org/sqlite"
 
+	"github.com/rollcall-go/rollcall/filestore"
 	"github.com/rollcall-go/rollcall/lifecycle"
-	"github.com/rollcall-go/rollcall/lifecycle/filestore"
 	"github.com/rollcall-go/rollcall/lifecycle/memstore"
 	"github.com/rollcall-go/rollcall/liveness"
 	"github.com/rollcall-go/rollcall/postgresstore"

@@ -11,8 +11,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/rollcall-go/rollcall/filestore"
 	"github.com/rollcall-go/rollcall/lifecycle"
-	"github.com/rollcall-go/rollcall/lifecycle/filestore"
 	"github.com/rollcall-go/rollcall/lifecycle/memstore"
 	"github.com/rollcall-go/rollcall/lifecycle/storetest"
 	"github.com/rollcall-go/rollcall/liveness"

@@ -45,7 +45,7 @@ func (b *batch) run(t *testing.T, d Driver, hook func(context.Context, sqlitesto
 	db.SetMaxOpenConns(1)
 	store, err := sqlitestore.New(t.Context(), db, sqlitestore.Options{OnStop: hook})
 	c.Assert(err, qt.IsNil)
-	b.fill(t, subject{Store: store, driver: d, t: t, db: db})
+	b.fill(t, exact{store, db})
 	return result{Stops: b.stopAll(t, store), Events: eventsOf(t, store), Rows: rowsOf(t, db), InSets: InSets(t, db)}
 }
 
@@ -193,7 +193,7 @@ func (b *batch) cause() lifecycle.Cause {
 	}[b.IntN(3)]
 }
 
-func (b *batch) fill(t *testing.T, s subject) {
+func (b *batch) fill(t *testing.T, s exact) {
 	c := qt.New(t)
 	for i, r := range b.records {
 		c.Assert(s.Put(t.Context(), r), qt.IsNil)
