@@ -42,7 +42,8 @@ type Record struct {
 	// its own state or owner; empty for none.
 	Parent string `json:"parent,omitempty"`
 	// Data is the host's own, any JSON value, as it will want it back from
-	// the snapshot; nil for none.
+	// the snapshot; nil for none. A store may take out the space between values,
+	// and nothing else.
 	Data json.RawMessage `json:"data,omitempty"`
 }
 

@@ -168,7 +168,7 @@ var registrarCases = []struct {
 	{"refuses an identity without text", refusesIdentity},
 	{"binds a key to one record at a time", bindsOnce},
 	{"says what is not there", saysWhatIsMissing},
-	{"gives Data back byte for byte", keepsData},
+	{"gives Data back as it was, but for space", keepsData},
 	{"keeps records and events in order, page by page", keepsOrder},
 	{"has the snapshot of the newest stop", hasNewestSnapshot},
 	{"tells when there is something to watch", countsRegistrations},

@@ -29,7 +29,7 @@ const (
 	identities   = "refuses an identity without text"
 	keys         = "binds a key to one record at a time"
 	missing      = "says what is not there"
-	bytewise     = "gives Data back byte for byte"
+	data         = "gives Data back as it was, but for space"
 	order        = "keeps records and events in order, page by page"
 	newest       = "has the snapshot of the newest stop"
 	watched      = "tells when there is something to watch"
@@ -304,23 +304,26 @@ var registrarFaults = []registrarFault{
 		}
 	}, nil},
 
-	{"takes the space out of Data", bytewise, editLaunch(func(r *lifecycle.Record) {
-		var compact bytes.Buffer
-		if json.Compact(&compact, r.Data) == nil {
-			r.Data = compact.Bytes()
+	{"reads Data and writes it again", data, editLaunch(func(r *lifecycle.Record) {
+		var value any
+		if json.Unmarshal(r.Data, &value) == nil {
+			r.Data, _ = json.Marshal(value)
 		}
 	}, nil), nil},
-	{"escapes Data in snapshots", bytewise, editSnapshot(func(s *lifecycle.Snapshot) {
+	{"takes all space out of Data", data, editLaunch(func(r *lifecycle.Record) {
+		r.Data = bytes.ReplaceAll(r.Data, []byte(" "), nil)
+	}, nil), nil},
+	{"escapes Data in snapshots", data, editSnapshot(func(s *lifecycle.Snapshot) {
 		if escaped, err := json.Marshal(s.Data); err == nil && s.Data != nil {
 			s.Data = escaped
 		}
 	}), nil},
-	{"makes null of no Data", bytewise, editSnapshot(func(s *lifecycle.Snapshot) {
+	{"makes null of no Data", data, editSnapshot(func(s *lifecycle.Snapshot) {
 		if s.Data == nil {
 			s.Data = json.RawMessage("null")
 		}
 	}), nil},
-	{"hands out its own memory", bytewise, func(b *broken) {
+	{"hands out its own memory", data, func(b *broken) {
 		shared := map[string]json.RawMessage{}
 		b.record = func(ctx context.Context, name string) (lifecycle.Record, error) {
 			r, err := b.Registrar.Record(ctx, name)
