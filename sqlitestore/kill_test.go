@@ -32,7 +32,7 @@ type oneByOne struct{ lifecycle.Store }
 
 // killedRole cleans a file once per boot. Its arguments are the file, the name
 // of the gate, "batch" or "single", the number of stops in the midst of which it
-// kills itself, and "alone" if no other is at it.
+// kills itself, or 0, and "alone" if no other is at it.
 func killedRole(args []string) error {
 	stops, err := strconv.Atoi(args[3])
 	if err != nil {
@@ -43,9 +43,10 @@ func killedRole(args []string) error {
 		return err
 	}
 	defer db.Close()
-	fmt.Print("b") // it begins
-	store, err := sqlitestore.New(context.Background(), db, sqlitestore.Options{
-		OnStop: func(context.Context, sqlitestore.Tx, lifecycle.Event) error {
+	fmt.Print("b")                  // it begins
+	var options sqlitestore.Options // without a hook records are stopped in sets
+	if stops > 0 {
+		options.OnStop = func(context.Context, sqlitestore.Tx, lifecycle.Event) error {
 			if stops--; stops == 0 {
 				self, err := os.FindProcess(os.Getpid())
 				if err == nil {
@@ -57,8 +58,9 @@ func killedRole(args []string) error {
 				select {}
 			}
 			return nil
-		},
-	})
+		}
+	}
+	store, err := sqlitestore.New(context.Background(), db, options)
 	if err != nil {
 		return err
 	}

@@ -169,7 +169,7 @@ func encodeSnapshot(snapshot lifecycle.Snapshot) (string, error) {
 		return string(bytes.TrimSuffix(b.Bytes(), []byte("\n"))), err
 	}
 	if !json.Valid(data) {
-		return "", errors.New("Data is not JSON")
+		return "", errors.New("data is not JSON")
 	}
 	b.Truncate(b.Len() - len("}\n"))
 	b.WriteString(`,"data":`)

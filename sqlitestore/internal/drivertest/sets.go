@@ -215,11 +215,7 @@ func (b *batch) stopAll(t *testing.T, store *sqlitestore.Store) (lines []string)
 	for len(rest) > 0 {
 		n, err := store.StopBatch(t.Context(), rest)
 		for _, stop := range rest[:n] {
-			line := fmt.Sprintf("%q: %v", stop.Record.Name, stop.Outcome)
-			for _, d := range stop.Descendants {
-				line += fmt.Sprintf(", %+v", d)
-			}
-			lines = append(lines, line)
+			lines = append(lines, fmt.Sprintf("%q: %v, %+v", stop.Record.Name, stop.Outcome, stop.Descendants))
 		}
 		if n < len(rest) {
 			qt.Assert(t, err, qt.IsNotNil)
