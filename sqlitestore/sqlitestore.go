@@ -106,7 +106,8 @@ type Store struct {
 	db          *sql.DB
 	options     Options
 	statements  *storekit.Statements
-	asked, able atomic.Bool // see canStopSets
+	asked, able atomic.Bool  // see canStopSets
+	othersWrote atomic.Int64 // when another connection was last seen to have written, in nanoseconds since 1970
 }
 
 var (

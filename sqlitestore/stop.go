@@ -14,11 +14,16 @@ import (
 // SQLite has no queue of writers. One that waits tries again after 1, 2, 5, 10, 15 ms
 // and so on, and gets the lock only if it tries between two transactions of a batch. So
 // StopBatch keeps transactions short and looks rows up before it takes the lock. If
-// another connection has written in the meantime, it looks them up again with the lock,
-// and afterwards pauses for half as long as it held it.
+// another connection has written in the meantime, it looks them up again with the lock.
+// For a second from then on its transactions are shorter, and it pauses after each for
+// as long as it held the lock.
 const (
 	// maxWriteTime is how long a transaction goes on to stop more records.
 	maxWriteTime = 20 * time.Millisecond
+	// maxSharedWriteTime is maxWriteTime while there are other writers.
+	maxSharedWriteTime = 8 * time.Millisecond
+	// sharedTime is how long StopBatch goes on to expect another writer.
+	sharedTime = time.Second
 	// maxLookedUp is how many rows are looked up for a transaction.
 	maxLookedUp = 1024
 	// maxSet is how many rows one statement stops. SQLite before 3.32 takes at most
@@ -32,8 +37,8 @@ func (s *Store) Stop(ctx context.Context, record lifecycle.Record, cause lifecyc
 }
 
 // StopBatch implements [lifecycle.BatchStopper], in transactions of about 20 ms at
-// most. It pauses after a transaction, for 20 ms at most, if another connection had
-// written shortly before.
+// most. While other connections write too, it takes shorter ones and pauses between
+// them.
 func (s *Store) StopBatch(ctx context.Context, stops []lifecycle.Stop) (done int, err error) {
 	for done < len(stops) {
 		n, err := s.stopSome(ctx, stops[done:])
@@ -122,7 +127,7 @@ type stopTx struct {
 	conn     *sql.Conn
 	how      manner
 	began    time.Time
-	shared   bool    // another connection has written since the rows were looked up
+	shared   bool    // another connection has written lately
 	found    []found // by the index of the stop
 	prepared map[string]*sql.Stmt
 	taken    map[int64]bool // rows that are stopped or in sets
@@ -142,11 +147,13 @@ func (tx *stopTx) stopFound(ctx context.Context, stops []lifecycle.Stop, version
 	if err != nil {
 		return err
 	}
-	if tx.shared = now != version; tx.shared {
+	if now != version {
+		tx.store.othersWrote.Store(tx.began.UnixNano())
 		if err := tx.lookUp(ctx, stops); err != nil {
 			return err
 		}
 	}
+	tx.shared = tx.began.Sub(time.Unix(0, tx.store.othersWrote.Load())) < sharedTime
 	return tx.stop(ctx, stops)
 }
 
@@ -154,6 +161,10 @@ func (tx *stopTx) stopFound(ctx context.Context, stops []lifecycle.Stop, version
 // before the next one that is not.
 func (tx *stopTx) stop(ctx context.Context, stops []lifecycle.Stop) error {
 	tx.taken = make(map[int64]bool, len(stops))
+	limit := maxWriteTime
+	if tx.shared {
+		limit = maxSharedWriteTime
+	}
 	for i := range stops {
 		if tx.put(tx.found[i], &stops[i]) {
 			if tx.pending < maxSet {
@@ -165,20 +176,20 @@ func (tx *stopTx) stop(ctx context.Context, stops []lifecycle.Stop) error {
 		if err := tx.stopSets(ctx); err != nil {
 			return err
 		}
-		if time.Since(tx.began) > maxWriteTime {
+		if time.Since(tx.began) > limit {
 			return nil
 		}
 	}
 	return tx.stopSets(ctx)
 }
 
-// giveWay pauses to let other writers in, if one was seen.
+// giveWay pauses to let other writers in, if there are any.
 func (tx *stopTx) giveWay(ctx context.Context) {
 	if !tx.shared {
 		return
 	}
 	select {
-	case <-time.After(min(time.Since(tx.began)/2, maxWriteTime)):
+	case <-time.After(min(time.Since(tx.began), maxWriteTime)):
 	case <-ctx.Done(): // what was stopped is stopped
 	}
 }
