@@ -30,10 +30,16 @@ var (
 type address struct{ URL, Schema, Prefix string }
 
 func newHarness(t *testing.T, text string) storetest.Harness {
-	if text == "" {
-		return harness{newDatabase(t)}
-	}
 	c := qt.New(t)
+	if text == "" {
+		d := newDatabase(t)
+		t.Cleanup(func() { // no binding has outlived its record
+			var left int
+			c.Check(d.QueryRow(context.Background(), d.q(`SELECT count(*) FROM rollcall_bindings WHERE record NOT IN (SELECT seq FROM rollcall_records)`)).Scan(&left), qt.IsNil)
+			c.Check(left, qt.Equals, 0)
+		})
+		return harness{d}
+	}
 	var at address
 	c.Assert(json.Unmarshal([]byte(text), &at), qt.IsNil)
 	config, err := pgxpool.ParseConfig(at.URL)

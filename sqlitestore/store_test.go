@@ -12,6 +12,7 @@ import (
 	"github.com/rollcall-go/rollcall/lifecycle"
 	"github.com/rollcall-go/rollcall/lifecycle/storetest"
 	"github.com/rollcall-go/rollcall/sqlitestore"
+	"github.com/rollcall-go/rollcall/sqlitestore/internal/drivertest"
 )
 
 // dsn opens a file as a host would that cares for its readers.
@@ -46,6 +47,7 @@ var (
 	_ storetest.Addressed    = harness{}
 	_ storetest.Garbler      = harness{}
 	_ storetest.EventGarbler = harness{}
+	_ storetest.Filler       = harness{}
 	_ storetest.Putter       = (*sqlitestore.Store)(nil)
 )
 
@@ -85,6 +87,10 @@ func (h harness) Open(ctx context.Context, options storetest.Options) (lifecycle
 }
 
 func (h harness) Address() string { return h.path }
+
+func (h harness) Fill(ctx context.Context, records []lifecycle.Record) error {
+	return drivertest.Fill(ctx, openDB(h.t, h.path), records)
+}
 
 func (h harness) Garblings() (all []storetest.Garbling) {
 	for _, way := range garbled {

@@ -187,7 +187,15 @@ func openFaulty(f registrarFault) func(t *testing.T, address string) storetest.H
 			return &inMemory{fault: f}
 		}
 		if address == "" {
-			address = t.TempDir()
+			var err error
+			if address, err = os.MkdirTemp("", "storetest-"); err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { // as t.TempDir, which fails under Wine 8
+				if err := os.RemoveAll(address); err != nil {
+					t.Logf("left behind: %v", err)
+				}
+			})
 		}
 		return &inFiles{address, f}
 	}

@@ -73,6 +73,27 @@ func launchAll(ctx context.Context, s lifecycle.Registrar, names ...string) (lau
 	return launched, nil
 }
 
+// fill registers records of some names, each with the parent that parentOf gives it.
+func fill(ctx context.Context, h Harness, s lifecycle.Registrar, names []string, parentOf func(i int) string) (records []lifecycle.Record, err error) {
+	for i, name := range names {
+		r := record(name, "1")
+		r.Parent = parentOf(i)
+		records = append(records, r)
+	}
+	if filler, ok := h.(Filler); ok {
+		if err := filler.Fill(ctx, records); err != nil {
+			return nil, fmt.Errorf("Fill: %w", err)
+		}
+		return records, nil
+	}
+	for i, r := range records {
+		if records[i], err = s.Launch(ctx, r); err != nil {
+			return nil, fmt.Errorf("Launch(%q): %w", r.Name, err)
+		}
+	}
+	return records, nil
+}
+
 // launchRunning launches a record, binds "session of" its name to it, and activates
 // it.
 func launchRunning(ctx context.Context, s lifecycle.Registrar, name string, identity liveness.Identity) (lifecycle.Record, error) {
@@ -200,13 +221,13 @@ func keepsOrder(ctx context.Context, h Harness) error {
 	if err != nil {
 		return err
 	}
-	launched := make([]lifecycle.Record, n)
 	names := make([]string, n)
-	for i := range launched {
+	for i := range names {
 		names[i] = fmt.Sprintf("%04d", n-i)
-		if launched[i], err = s.Launch(ctx, lifecycle.Record{Name: names[i]}); err != nil {
-			return fmt.Errorf("Launch: %w", err)
-		}
+	}
+	launched, err := fill(ctx, h, s, names, func(int) string { return "" })
+	if err != nil {
+		return err
 	}
 	if err := s.Heartbeat(ctx, launched[3]); err != nil { // which is no registration
 		return fmt.Errorf("Heartbeat: %w", err)

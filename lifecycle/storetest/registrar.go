@@ -11,8 +11,8 @@ import (
 )
 
 // Harness is a place for records, empty at first, and the way to open it. What a
-// place can do besides is said by the interfaces [Garbler], [EventGarbler] and
-// [Addressed]. What a handle can do besides is to [Putter] records.
+// place can do besides is said by the interfaces [Garbler], [EventGarbler], [Filler]
+// and [Addressed]. What a handle can do besides is to [Putter] records.
 type Harness interface {
 	// Open returns a handle to the place. All handles share the records. A store
 	// in memory may return the same one each time: the options of a test do not
@@ -62,6 +62,12 @@ type EventGarbler interface {
 	GarbleEvent(ctx context.Context, name string) error
 }
 
+// Filler is a [Harness] that can register many records for less than one at a time.
+type Filler interface {
+	// Fill writes valid records exactly as given, in order, behind the store's back.
+	Fill(ctx context.Context, records []lifecycle.Record) error
+}
+
 // Addressed is a [Harness] that other processes can open.
 type Addressed interface {
 	// Address is what the open function of [RunRegistrar] is given there.
@@ -70,7 +76,7 @@ type Addressed interface {
 
 // registrarTimeout bounds one case of RunRegistrar: some start processes, and some
 // register a thousand records.
-const registrarTimeout = 2 * time.Minute
+const registrarTimeout = 5 * time.Minute
 
 // RunRegistrar checks a [lifecycle.Registrar]: each case is a subtest, in parallel,
 // on a place of its own.

@@ -28,26 +28,22 @@ func stopsFamilies(ctx context.Context, h Harness) error {
 		"cycle":    func(i int) int { return (i + 1) % n },
 		"own head": func(int) int { return 0 },
 	} {
-		name := func(i int) string {
-			if i < 0 {
-				return ""
-			}
-			return fmt.Sprintf("%s %03d", shape, i)
+		want := make([]string, n)
+		for i := range want {
+			want[i] = fmt.Sprintf("%s %03d", shape, i)
 		}
-		var want []string
-		var head lifecycle.Record
-		for i := range n {
-			r, err := s.Launch(ctx, lifecycle.Record{Name: name(i), Parent: name(parentOf(i))})
-			if err == nil && i%50 == 1 {
-				err = s.Bind(ctx, r, name(i))
+		family, err := fill(ctx, h, s, want, func(i int) string {
+			if parent := parentOf(i); parent >= 0 {
+				return want[parent]
 			}
-			if err != nil {
-				return fmt.Errorf("registering %q: %w", name(i), err)
-			}
-			if i == 0 {
-				head = r
-			}
-			want = append(want, name(i))
+			return ""
+		})
+		if err != nil {
+			return err
+		}
+		head, key := family[0], want[1]
+		if err := s.Bind(ctx, family[1], key); err != nil {
+			return fmt.Errorf("Bind: %w", err)
 		}
 		before, err := allEvents(ctx, s)
 		if err != nil {
@@ -78,7 +74,7 @@ func stopsFamilies(ctx context.Context, h Harness) error {
 		if slices.Sort(got); !slices.Equal(got, want) {
 			return fmt.Errorf("%s: %d events, want one of each of %d: %.200q", shape, len(got), n, got)
 		}
-		if r, err := s.Bound(ctx, name(1)); !errors.Is(err, lifecycle.ErrNotRegistered) {
+		if r, err := s.Bound(ctx, key); !errors.Is(err, lifecycle.ErrNotRegistered) {
 			return fmt.Errorf("%s: a key of a descendant is bound to %q, %v", shape, r.Name, err)
 		}
 	}

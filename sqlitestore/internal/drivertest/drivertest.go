@@ -94,6 +94,10 @@ func (h harness) Open(ctx context.Context, options storetest.Options) (lifecycle
 
 func (h harness) Address() string { return h.path }
 
+func (h harness) Fill(ctx context.Context, records []lifecycle.Record) error {
+	return Fill(ctx, h.driver.open(h.t, h.path), records)
+}
+
 // exact is a storetest.Putter.
 type exact struct {
 	*sqlitestore.Store
@@ -122,6 +126,24 @@ func (s exact) Put(ctx context.Context, record lifecycle.Record) error {
 	}
 	_, err = s.db.ExecContext(ctx, `UPDATE rollcall_schema SET registrations = registrations + 1`)
 	return err
+}
+
+// Fill writes records in one transaction.
+func Fill(ctx context.Context, db *sql.DB, records []lifecycle.Record) error {
+	tx, err := db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback()
+	for _, r := range records {
+		_, err := tx.ExecContext(ctx, `INSERT INTO rollcall_records (name, incarnation, owner, phase, identity, created_at, beat_boot, beat_awake, beat_wall, parent, data)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, r.Name, r.Incarnation, r.Owner, r.Phase.String(), r.Identity.String(), r.CreatedAt.UnixNano(),
+			r.Heartbeat.Boot.String(), int64(r.Heartbeat.Awake), r.Heartbeat.Wall.UnixNano(), r.Parent, string(r.Data))
+		if err != nil {
+			return err
+		}
+	}
+	return tx.Commit()
 }
 
 func value(t testing.TB, db *sql.DB, query string) string {
