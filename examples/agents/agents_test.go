@@ -24,7 +24,7 @@ import (
 
 // deaths are the verdicts on a process that was killed. It is a zombie for as
 // long as whoever has inherited it does not wait for it.
-const deaths = `dead: (no process has its PID|it has exited and waits to be reaped)`
+const deaths = `dead: (no process has its PID|its PID belongs to another process now|it has exited and waits to be reaped)`
 
 func TestAgentIsStoppedAndResumedAsItWas(t *testing.T) {
 	t.Parallel()
