@@ -439,11 +439,11 @@ func judgeBounds(id *Identity, numbers agreement, stamp uint64, from facts) (Ver
 	if err != nil {
 		return Verdict{}, err
 	}
-	verdict, decided := judgeWindow(id, began)
-	if decided && (verdict.State == Alive || numbers != agrees) {
-		return verdict, nil
+	verdict, _ := judgeWindow(id, began)
+	if verdict.State == Dead && numbers == agrees {
+		return Verdict{}, nil // two proofs that contradict each other are none
 	}
-	return Verdict{}, nil // two proofs that contradict each other are none
+	return verdict, nil
 }
 
 // judgeWindow holds the wall time at which the PID's holder started against

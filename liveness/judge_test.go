@@ -680,3 +680,13 @@ func TestPinnedProcessIsLookedAtNoMoreThanIsNeeded(t *testing.T) {
 	c.Check(scope.JudgePinning(id, &holder), qt.Equals, alive)
 	c.Check(holder.Looks, qt.Equals, 1)
 }
+
+func TestStartInWallTimeIsOnlyAskedForWhereABoundIsOnRecord(t *testing.T) {
+	t.Parallel()
+	c := qt.New(t)
+	id := liveness.Identity{PID: 12}
+	scope, holder := liveness.NewScope(id, liveness.Options{}), liveness.Holder{NoWallStart: errors.New("no clock")}
+	c.Check(scope.JudgeAll(id, &holder), qt.Equals, liveness.Verdict{})
+	id.NotAfter = noon
+	c.Check(scope.JudgeAll(id, &holder).Err, qt.ErrorMatches, "no clock")
+}
