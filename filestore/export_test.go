@@ -70,8 +70,8 @@ var (
 
 // ParseGate parses all lines of a gate.
 func ParseGate(text []byte) error {
-	body, err := gateBody(string(text))
-	for line := range strings.Lines(body) {
+	body, err := gateBody(text)
+	for line := range strings.Lines(string(body)) {
 		if _, _, lineErr := new(gate).parseLine(line); err == nil {
 			err = lineErr
 		}

@@ -1,6 +1,7 @@
 package filestore
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -78,18 +79,33 @@ func (g *gate) get(ctx context.Context, key string) (string, error) {
 		}
 		defer unlock()
 	}
-	body, err := g.read()
+	var space [gateStart]byte
+	body, err := g.read(space[:])
 	if err != nil {
 		return "", err
 	}
-	ours := strconv.Quote(key) + " "
-	for line := range strings.Lines(body) {
-		if strings.HasPrefix(line, ours) {
-			_, value, err := g.parseLine(line)
-			return value, err
+	var quoted [256]byte // on the stack, as long as it suffices
+	ours := append(appendKey(quoted[:0], key), ' ')
+	for len(body) > 0 { // bytes.Lines would have space on the heap
+		_, next, _ := bytes.Cut(body, []byte("\n"))
+		line := body[:len(body)-len(next)]
+		if bytes.HasPrefix(line, ours) {
+			return g.parseValue(string(line), len(ours))
 		}
+		body = next
 	}
 	return "", nil
+}
+
+// appendKey appends a key as its line has it. The keys of a BootGate are plain, and
+// strconv takes as long to see that as a system call.
+func appendKey(b []byte, key string) []byte {
+	for i := range len(key) {
+		if c := key[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
+			return strconv.AppendQuote(b, key)
+		}
+	}
+	return append(append(append(b, '"'), key...), '"')
 }
 
 // CompareAndSwap implements [lifecycle.KV].
@@ -113,13 +129,13 @@ func (g *gate) swap(ctx context.Context, key, old, new string) (swapped bool, er
 		return false, err
 	}
 	defer unlock()
-	body, err := g.read()
+	body, err := g.read(make([]byte, gateStart))
 	if err != nil {
 		return false, err
 	}
 	found := ""
 	lines := []string{fmt.Sprintf("%s%d\n", gateProduct, gateVersion), fmt.Sprintf("%q %q\n", key, new)}
-	for line := range strings.Lines(body) {
+	for line := range strings.Lines(string(body)) {
 		k, value, err := g.parseLine(line)
 		switch {
 		case err != nil:
@@ -144,17 +160,17 @@ func (g *gate) swap(ctx context.Context, key, old, new string) (swapped bool, er
 	return true, g.disk.SyncDir(filepath.Dir(g.path))
 }
 
-// read returns the lines below the header. A gate that does not exist has none.
-func (g *gate) read() (body string, err error) {
-	var space [gateStart]byte
-	text, ok := readAtOnce(g.path, space[:])
+// read returns the lines below the header, in buf if they fit. A gate that does not
+// exist has none.
+func (g *gate) read(buf []byte) (body []byte, err error) {
+	text, ok := readAtOnce(g.path, buf)
 	if !ok {
 		if text, err = g.readAll(); err != nil {
-			return "", err
+			return nil, err
 		}
 	}
-	if body, err = gateBody(string(text)); err != nil {
-		return "", fmt.Errorf("%s: %w", g.path, err)
+	if body, err = gateBody(text); err != nil {
+		return nil, fmt.Errorf("%s: %w", g.path, err)
 	}
 	return body, nil
 }
@@ -172,34 +188,47 @@ func (g *gate) readAll() ([]byte, error) {
 }
 
 // gateBody takes the header off. An empty file is a gate without keys.
-func gateBody(text string) (string, error) {
-	header, body, ended := strings.Cut(text, "\n")
-	version, ours := strings.CutPrefix(header, gateProduct)
-	number, err := strconv.Atoi(version)
+func gateBody(text []byte) ([]byte, error) {
+	header, body, ended := bytes.Cut(text, []byte("\n"))
+	version, ours := bytes.CutPrefix(header, []byte(gateProduct))
+	number, err := strconv.Atoi(string(version))
 	switch {
-	case text == "":
-		return "", nil
+	case len(text) == 0:
+		return nil, nil
 	case !ours:
-		return "", fmt.Errorf("%w: line 1 is not that of a gate", ErrForeignFile)
+		return nil, fmt.Errorf("%w: line 1 is not that of a gate", ErrForeignFile)
 	case err == nil && number > gateVersion:
-		return "", fmt.Errorf("%w: %d, this package knows %d", ErrNewerVersion, number, gateVersion)
+		return nil, fmt.Errorf("%w: %d, this package knows %d", ErrNewerVersion, number, gateVersion)
 	case err != nil || number != gateVersion || !ended:
-		return "", fmt.Errorf("%w: line 1", ErrGarbled)
+		return nil, fmt.Errorf("%w: line 1", ErrGarbled)
 	case len(text) > maxGate:
-		return "", fmt.Errorf("%w: more than %d bytes", ErrGarbled, maxGate)
+		return nil, fmt.Errorf("%w: more than %d bytes", ErrGarbled, maxGate)
 	}
 	return body, nil
 }
 
-// parseLine returns what it can read of a garbled line too.
 func (g *gate) parseLine(line string) (key, value string, err error) {
-	quoted, keyErr := strconv.QuotedPrefix(line)
-	key, _ = strconv.Unquote(quoted)
-	rest, ended := strings.CutSuffix(line[len(quoted):], "\n")
-	rest, spaced := strings.CutPrefix(rest, " ")
-	value, valueErr := strconv.Unquote(rest)
-	if keyErr != nil || valueErr != nil || !spaced || !ended {
-		return key, "", fmt.Errorf("%s: %w: line %s", g.path, ErrGarbled, storekit.Quote(line))
+	quoted, err := strconv.QuotedPrefix(line)
+	if err != nil || !strings.HasPrefix(line[len(quoted):], " ") {
+		return "", "", g.garbled(line)
 	}
-	return key, value, nil
+	key, err = strconv.Unquote(quoted)
+	if err == nil {
+		value, err = g.parseValue(line, len(quoted)+1)
+	}
+	return key, value, err
+}
+
+// parseValue parses the value of a line, from where the key and its space end.
+func (g *gate) parseValue(line string, at int) (string, error) {
+	text, ended := strings.CutSuffix(line[at:], "\n")
+	value, err := strconv.Unquote(text)
+	if err != nil || !ended {
+		return "", g.garbled(line)
+	}
+	return value, nil
+}
+
+func (g *gate) garbled(line string) error {
+	return fmt.Errorf("%s: %w: line %s", g.path, ErrGarbled, storekit.Quote(line))
 }
