@@ -2,6 +2,7 @@ package lifecycle_test
 
 import (
 	"os"
+	"reflect"
 	"regexp"
 	"strings"
 	"testing"
@@ -148,6 +149,12 @@ func (s situation) judge(c *qt.C) string {
 	cleaner := lifecycle.Cleaner{Store: new(memstore.Store), Liveness: always(s.verdict), Clock: world}
 	if s.limits {
 		cleaner.LaunchTimeout, cleaner.StaleAfter, cleaner.InactiveAfter = time.Hour, time.Hour, time.Hour
+	}
+	limits := reflect.ValueOf(cleaner)
+	for _, field := range reflect.VisibleFields(limits.Type()) {
+		if field.Type == reflect.TypeFor[time.Duration]() {
+			c.Assert(limits.FieldByIndex(field.Index).IsZero(), qt.Equals, !s.limits, qt.Commentf("%s is a limit: set it above", field.Name))
+		}
 	}
 	decision, err := cleaner.Decide(record)
 	c.Assert(err, qt.IsNil)

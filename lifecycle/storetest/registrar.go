@@ -4,19 +4,21 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/rollcall-go/rollcall/lifecycle"
 )
 
-// Harness is a place for records, empty at first, and the way to open it. What a
-// place can do besides is said by the interfaces [Garbler], [EventGarbler], [Filler]
-// and [Addressed]. What a handle can do besides is to [Putter] records.
+// Harness is a place for records, empty at first, and the way to open it. A harness
+// may also be a [Garbler], an [EventGarbler], a [Filler] or [Addressed], and a handle
+// that it opens a [Putter]. A case that needs what is not there does not apply, which
+// it logs; the test itself logs how many do not (go test -v).
 type Harness interface {
 	// Open returns a handle to the place. All handles share the records. A store
-	// in memory may return the same one each time: the options of a test do not
-	// differ in what it can tell. The error matches errors.ErrUnsupported for an
+	// in memory may return the same handle each time, because one test always
+	// passes the same options. The error matches errors.ErrUnsupported for an
 	// option that the store does not have.
 	Open(ctx context.Context, options Options) (lifecycle.Registrar, error)
 }
@@ -62,7 +64,7 @@ type EventGarbler interface {
 	GarbleEvent(ctx context.Context, name string) error
 }
 
-// Filler is a [Harness] that can register many records for less than one at a time.
+// Filler is a [Harness] that can register many records in less time than one by one.
 type Filler interface {
 	// Fill writes valid records exactly as given, in order, behind the store's back.
 	Fill(ctx context.Context, records []lifecycle.Record) error
@@ -91,12 +93,19 @@ const registrarTimeout = 5 * time.Minute
 func RunRegistrar(t *testing.T, open func(t *testing.T, address string) Harness) {
 	t.Helper()
 	playPart(t, open)
+	var missing atomic.Int64
+	t.Cleanup(func() {
+		if n := missing.Load(); n > 0 {
+			t.Logf("%d cases do not apply", n)
+		}
+	})
 	run := func(name string, run func(ctx context.Context, h Harness) error) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			h := open(t, "")
 			err := check(t.Context(), registrarTimeout, func(ctx context.Context) error { return run(ctx, h) })
 			if errors.Is(err, errNotApplicable) {
+				missing.Add(1)
 				t.Log(err)
 			} else if err != nil {
 				t.Error(err)
@@ -124,7 +133,11 @@ func RunRegistrar(t *testing.T, open func(t *testing.T, address string) Harness)
 			if err != nil {
 				return err
 			}
-			return test.run(ctx, &alternatingKV{handles: [2]lifecycle.KV{store[0].Gate(), store[1].Gate()}})
+			gates := [2]lifecycle.KV{store[0].Gate(), store[1].Gate()}
+			if gates[0] == nil || gates[1] == nil {
+				return errors.New("Gate returns nil")
+			}
+			return test.run(ctx, &alternatingKV{handles: gates})
 		})
 	}
 }

@@ -2,15 +2,21 @@
 // of a [lifecycle.Registrar] is one line, and a [Harness] that opens it:
 //
 //	func TestStore(t *testing.T) {
-//		storetest.RunRegistrar(t, func(t *testing.T, address string) storetest.Harness { return harnessAt(t, address) })
+//		storetest.RunRegistrar(t, func(t *testing.T, address string) storetest.Harness {
+//			return harness{cmp.Or(address, t.TempDir())}
+//		})
 //	}
 //
-// [Run] checks a [lifecycle.Store] that is no more than that, and [RunKV] a
-// [lifecycle.KV].
+//	type harness struct{ dir string }
 //
-// It imports nothing but the packages of this module that a record and a scripted
-// machine are made of and the standard library, so it brings no dependency into a
-// store's tests.
+//	func (h harness) Open(ctx context.Context, o storetest.Options) (lifecycle.Registrar, error) {
+//		return mystore.New(ctx, h.dir, mystore.Options{Owner: o.Owner, Clock: o.Clock, OnStop: o.OnStop})
+//	}
+//
+//	func (h harness) Address() string { return h.dir } // other processes can open it
+//
+// [Run] checks a [lifecycle.Store] that is no more than that, and [RunKV] a
+// [lifecycle.KV]. The package brings no dependency into a store's tests.
 package storetest
 
 import (
@@ -31,8 +37,7 @@ type Subject interface {
 	// of the same name and incarnation. It refuses what
 	// [lifecycle.Record.Validate] does, and an incarnation that was stopped.
 	Put(ctx context.Context, record lifecycle.Record) error
-	// Bind binds a key to a registered record. It refuses what
-	// [lifecycle.ValidateKey] does.
+	// Bind binds a key to a registered record. It refuses one that is not UTF-8.
 	Bind(ctx context.Context, record lifecycle.Record, key string) error
 	// Records returns the registered records in any order.
 	Records(ctx context.Context) ([]lifecycle.Record, error)
