@@ -1,5 +1,5 @@
-// Package lifecycle keeps the records that a host has of its processes true: it
-// decides which of them are over, and stops each of those once.
+// Package lifecycle decides which of the records that a program, the host, keeps of
+// its processes are over, and stops each of them once.
 //
 //	cleaner := lifecycle.Cleaner{Store: store, StaleAfter: time.Hour}
 //	gate := &lifecycle.BootGate{KV: store.Gate()}
@@ -23,9 +23,9 @@
 //	Running, unknown or untracked   kept until StaleAfter; a heartbeat of another boot is stale
 //	Inactive                        kept until InactiveAfter
 //
-// Unknown alone stops nothing. A record is stopped once, by the first to come, and
-// one that changed after it was judged, or whose name was registered again, is
-// spared. One record's error never keeps the others from being handled.
+// A limit of zero keeps such records. Unknown alone stops nothing. A record is stopped
+// once, whoever comes first; one that changed after it was judged, or whose name was
+// registered again, is spared. One record's error never keeps others from being judged.
 //
 // Errors match the Err variables of this package, or are those of the store, of
 // the KV and of the context, wrapped.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"hash/crc64"
 	"math"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -47,6 +48,18 @@ func checked(text string) string {
 		return ""
 	}
 	return fmt.Sprintf("%s check=%016x", text, crc64.Checksum([]byte(text), crc64.MakeTable(crc64.ECMA)))
+}
+
+func TestFullIdentityHasEveryField(t *testing.T) {
+	t.Parallel()
+	c := qt.New(t)
+	for _, part := range []reflect.Value{reflect.ValueOf(full), reflect.ValueOf(full.Namespace)} {
+		for _, field := range reflect.VisibleFields(part.Type()) {
+			if field.IsExported() {
+				c.Check(part.FieldByIndex(field.Index).IsZero(), qt.IsFalse, qt.Commentf("%s", field.Name))
+			}
+		}
+	}
 }
 
 // identities has the zero Identity, each field alone with the PID, and all of

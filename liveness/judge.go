@@ -181,7 +181,7 @@ func (s *scope) judgeUnique(id *Identity, sameBoot bool, by pins) (verdict Verdi
 	}
 	defer by.unpin(pin)
 	switch {
-	case unique != id.Unique:
+	case s.compare(id, holder{unique: unique}) == differs:
 		return Verdict{State: Dead, Reason: PIDReused}, unique, true
 	case !sameBoot:
 		return Verdict{}, unique, false

@@ -15,10 +15,11 @@
 //		fmt.Println(verdict) // dead: the machine has rebooted since
 //	}
 //
-// A living process that was captured is never Dead, and a dead one never Alive, as
-// far as the evidence reaches, see [Identity]. In doubt the verdict is Unknown, which
-// is not a kind of dead. A [Process], from [Open], acts on the recorded process and
-// on no other; a [Watch] tells of deaths; [Marked] finds what was lost.
+// A living process that was captured is not called Dead, nor a dead one Alive, except
+// where the evidence is too weak to tell, see [Identity]. In doubt the verdict is
+// Unknown, which is not a kind of dead. A [Process], from [Open], acts on the recorded
+// process and on no other; a [Watch] tells of deaths; [Marked] finds children that
+// nobody recorded, by the marker that [Plant] gave them.
 //
 // [New] returns a [System]. It is the implementation of [Liveness] by pidfds and
 // /proc on Linux and Android (*_linux.go), by sysctl(3) on macOS and the BSDs

@@ -88,7 +88,7 @@ type Process struct {
 	hold pinned.Process
 }
 
-// NewProcess makes a Process of a hold on it, which is not nil. It is for an [Opener]
+// NewProcess makes a Process of a hold on it, which must not be nil. It is for an [Opener]
 // of another kind than [System], such as the scripted one of package livenesstest.
 // The methods of the hold are those of Process, without the prefix of their errors;
 // WaitGroup returns when no process of the group runs any more.

@@ -7,7 +7,7 @@
 //	store = lease.Store() // this machine writes through its lease
 //	gate := &lifecycle.BootGate{KV: store.Gate()}
 //	report, err := lifecycle.Cleaner{Store: store}.CleanOncePerBoot(ctx, gate)
-//	go lease.Run(ctx) // beats, and stops the records of lost machines
+//	err = lease.Run(ctx) // in a goroutine: beats, and stops the records of lost machines
 //
 //	record, err := store.Launch(ctx, lifecycle.Record{Name: "worker"})
 //	marker := liveness.Plant(cmd)
@@ -32,7 +32,7 @@
 // from the last one misses none.
 //
 // Nobody takes the records of a machine over while its lease holds. Once others have
-// done so, the machine can write nothing under that lease.
+// done so, the machine can write nothing under that lease: it is fenced, [ErrFenced].
 //
 // What a method other than [Store.Heartbeat] has acknowledged survives a crash of
 // the server and of its machine, as far as its disk keeps what it acknowledges.

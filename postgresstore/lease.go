@@ -14,8 +14,8 @@ import (
 // LeaseOptions are the choices of [Store.Join]. The zero value is usable.
 type LeaseOptions struct {
 	// TTL is how long the lease holds after a beat; zero means 30 seconds. For so
-	// long a machine may be cut off without being taken for lost, and a lost
-	// machine is found to be lost no earlier.
+	// long a machine may be cut off without being taken for lost, and no lost
+	// machine is noticed sooner.
 	TTL time.Duration
 
 	// OnBeat is called by [Lease.Run] after each beat, with its error or nil,

@@ -7,6 +7,8 @@
 //	err = store.Activate(ctx, record, identity)
 //	report, err := lifecycle.Cleaner{Store: store}.Clean(ctx)
 //
+// [Store.Put] writes a record in any state, for tests.
+//
 // # Errors
 //
 // Errors match [lifecycle.ErrInvalidRecord], [lifecycle.ErrNameTaken],
