@@ -27,6 +27,5 @@
 // once, whoever comes first; one that changed after it was judged, or whose name was
 // registered again, is spared. One record's error never keeps others from being judged.
 //
-// Errors match the Err variables of this package, or are those of the store, of
-// the KV and of the context, wrapped.
+// Errors match the Err variables here, or wrap that of the store, KV or context.
 package lifecycle
