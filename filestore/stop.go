@@ -70,7 +70,7 @@ type stopStep struct {
 func (step *stopStep) stop(stop *lifecycle.Stop) error {
 	root := step.state.find(stop.Record)
 	if root == nil || step.taken[root.Name] {
-		stop.Outcome = lifecycle.AlreadyStopped
+		stop.Outcome, stop.Descendants = lifecycle.AlreadyStopped, nil
 		return nil
 	}
 	if stop.Cause.IfUnchanged { // without it a garbled record may be stopped

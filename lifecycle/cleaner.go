@@ -176,8 +176,9 @@ func (c Cleaner) Decide(record Record) (Decision, error) {
 
 // Stop stops one record by the store's stop path, for whatever reason the host
 // has, and then ends its process and those of its descendants, if Terminate is
-// set and the store tells of them, see [BatchStopper]. A record of another owner
-// is stopped like any other.
+// set and the store tells of them. It calls StopBatch where the store is a
+// [BatchStopper], and the store's Stop otherwise. A record of another owner is
+// stopped like any other.
 //
 // It ends the process of the given record. A process that was recorded since the
 // record was read, such as that of a record that was launching then, lives on. With

@@ -263,7 +263,7 @@ func (p *pass) stopBatch(works []work) {
 	p.stops = stops
 	for len(due) > 0 && p.ctx.Err() == nil {
 		n, err := p.batch.StopBatch(p.ctx, stops)
-		n = min(n, len(due))
+		n = max(0, min(n, len(due)))
 		for i, w := range due[:n] {
 			w.stopped(&stops[i])
 		}

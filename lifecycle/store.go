@@ -152,7 +152,9 @@ type BatchStopper interface {
 	// likes, and sets the Outcome and the Descendants of each. The descendants
 	// belong to the caller. It returns how many of the stops it came to; if these
 	// are not all, the error is that of the next one, with which nothing
-	// happened.
+	// happened, nor with those after it. The events of one call may be logged in
+	// another order than that of the stops, descendants before the record that
+	// they are stopped with.
 	StopBatch(ctx context.Context, stops []Stop) (n int, err error)
 }
 
@@ -160,13 +162,18 @@ type BatchStopper interface {
 func stopOne(ctx context.Context, store Store, stop *Stop) (err error) {
 	batch, ok := store.(BatchStopper)
 	if !ok {
-		stop.Outcome, err = store.Stop(ctx, stop.Record, stop.Cause)
-		return err
+		if stop.Outcome, err = store.Stop(ctx, stop.Record, stop.Cause); err != nil {
+			return err
+		}
+		return stop.Outcome.check()
 	}
 	one := []Stop{*stop}
 	n, err := batch.StopBatch(ctx, one)
 	if n == 1 {
 		*stop, err = one[0], nil
+	}
+	if err == nil {
+		err = stop.Outcome.check()
 	}
 	return err
 }

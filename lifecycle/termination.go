@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/rollcall-go/rollcall/internal/pinned"
 	"github.com/rollcall-go/rollcall/liveness"
 )
 
@@ -23,7 +24,9 @@ type Termination struct {
 	// killed, see [liveness.Process.Terminate]. Zero kills at once.
 	Grace time.Duration
 	// Group ends the whole process group, on Windows the tree of processes, if
-	// the process leads one: see [liveness.Process.TerminateGroup].
+	// the process leads one: see [liveness.Process.TerminateGroup]. Nothing is
+	// ended if the calling process is in that group: the error matches
+	// [liveness.ErrNoGroup].
 	Group bool
 	// End ends the process in another way; nil is by Grace and Group. A record
 	// that names the Cleaner's Owner is given without the machine IDs of its
@@ -114,8 +117,7 @@ func (t Termination) end(ctx context.Context, process interface {
 	defer cancel()
 	if t.Group {
 		err := process.TerminateGroup(ctx, t.Grace)
-		// A program that ends a process of its own group must not end itself.
-		if !errors.Is(err, liveness.ErrNoGroup) {
+		if !errors.Is(err, liveness.ErrNoGroup) || errors.Is(err, pinned.ErrOwnGroup) {
 			return err
 		}
 	}

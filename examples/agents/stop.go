@@ -91,6 +91,11 @@ func (a *app) stopAsRead(ctx context.Context, name string, grace time.Duration, 
 		return fmt.Errorf("%q is not stopped: %v (see \"agents stop -h\" about -force)", name, decision.Verdict)
 	}
 	outcome, err := cleaner.Stop(ctx, record, cause)
+	if errors.Is(err, liveness.ErrNoGroup) {
+		// We are in the group of the agent, which ends itself: it alone, so that we
+		// are not in the way of our own signal.
+		err = a.endAlone(ctx, record, grace)
+	}
 	switch {
 	case errors.Is(err, lifecycle.ErrNotEnded):
 		return fmt.Errorf("%w (see \"agents orphans\")", err)
@@ -101,6 +106,11 @@ func (a *app) stopAsRead(ctx context.Context, name string, grace time.Duration, 
 	}
 	fmt.Println(done)
 	return nil
+}
+
+// endAlone ends a process without its group.
+func (a *app) endAlone(ctx context.Context, record lifecycle.Record, grace time.Duration) error {
+	return lifecycle.Cleaner{Terminate: &lifecycle.Termination{Grace: grace}}.EndProcess(ctx, record)
 }
 
 func orphans(flags *flag.FlagSet) action {
@@ -119,7 +129,11 @@ func orphans(flags *flag.FlagSet) action {
 			if *end {
 				what = "ended"
 				cleaner := lifecycle.Cleaner{Terminate: &lifecycle.Termination{Grace: *grace, Group: true}}
-				if endErr := cleaner.EndProcess(ctx, lifecycle.Record{Identity: o.Identity}); endErr != nil {
+				endErr := cleaner.EndProcess(ctx, lifecycle.Record{Identity: o.Identity})
+				if errors.Is(endErr, liveness.ErrNoGroup) {
+					endErr = a.endAlone(ctx, lifecycle.Record{Identity: o.Identity}, *grace)
+				}
+				if endErr != nil {
 					what, err = "lives", errors.Join(err, endErr)
 				}
 			}

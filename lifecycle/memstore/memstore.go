@@ -355,7 +355,7 @@ func (s *Store) stop(ctx context.Context, stop *lifecycle.Stop) error {
 	defer s.mu.Unlock()
 	root := s.find(stop.Record)
 	if root == nil {
-		stop.Outcome = lifecycle.AlreadyStopped
+		stop.Outcome, stop.Descendants = lifecycle.AlreadyStopped, nil
 		return nil
 	}
 	if !stop.Cause.Holds(stop.Record, root.record) {
