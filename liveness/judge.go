@@ -209,9 +209,6 @@ func (s *scope) judgeRecord(id *Identity) (verdict Verdict, sameBoot, decided bo
 	if id.PID == 0 && id.IsZero() {
 		return Verdict{}, false, true
 	}
-	if s.highestPID == 0 {
-		return unreadable(errNotMade), false, true
-	}
 	if err := id.validate(); err != nil {
 		return unreadable(err), false, true
 	}
@@ -239,7 +236,6 @@ func (s *scope) judgeRecord(id *Identity) (verdict Verdict, sameBoot, decided bo
 }
 
 var (
-	errNotMade        = errors.New("the System was not made by New")
 	errUnknownMachine = errors.New("the procfs may be that of another machine")
 	errNoNamespace    = errors.New("the PID namespace to compare with could not be read")
 )

@@ -205,6 +205,11 @@ func TestZeroSystemKnowsNothing(t *testing.T) {
 		_, err = new(liveness.System).Open(id)
 		c.Check(err, qt.ErrorIs, liveness.ErrUndecided)
 	}
+	_, err = new(liveness.System).NewWatch()
+	c.Check(err, qt.ErrorMatches, "liveness: watch: the System was not made by New")
+	for _, err := range new(liveness.System).Marked(t.Context()) {
+		c.Check(err, qt.ErrorMatches, "liveness: list marked processes: the System was not made by New")
+	}
 }
 
 // A host that knows better than the machine ID says so.

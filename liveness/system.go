@@ -2,6 +2,7 @@ package liveness
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"os"
@@ -107,6 +108,8 @@ func New(options Options) (*System, error) {
 	return &System{view}, nil
 }
 
+var errNotMade = errors.New("the System was not made by New")
+
 // Check implements [Liveness].
 func (s *System) Check(id Identity) Verdict {
 	if s.highestPID == 0 {
@@ -152,11 +155,21 @@ func (s *System) Plant(cmd *exec.Cmd) string { return plant(cmd, s.markerVariabl
 
 // NewWatch returns a Watch whose processes this System judges, as the function
 // [NewWatch] does.
-func (s *System) NewWatch() (*Watch, error) { return watchBy(&s.view) }
+func (s *System) NewWatch() (*Watch, error) {
+	if s.highestPID == 0 {
+		return nil, fmt.Errorf("liveness: watch: %w", errNotMade)
+	}
+	return watchBy(&s.view)
+}
 
 // Marked lists the processes that carry a marker in the variable of
 // [Options.MarkerVariable], as the function [Marked] does.
 func (s *System) Marked(ctx context.Context) iter.Seq2[MarkedProcess, error] {
+	if s.highestPID == 0 {
+		return func(yield func(MarkedProcess, error) bool) {
+			yield(MarkedProcess{}, fmt.Errorf("liveness: list marked processes: %w", errNotMade))
+		}
+	}
 	return markedBy(ctx, &s.view)
 }
 
