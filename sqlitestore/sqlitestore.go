@@ -26,8 +26,8 @@
 // does not hold with journal_mode MEMORY or OFF.
 //
 // Any number of processes may use one file. Writers wait for each other; a cleaning
-// pass writes in transactions of about 20 ms, or as long as one record with its
-// descendants takes.
+// pass writes in transactions of about 20 ms, or less while others write. One that
+// stops records with much Data, or many descendants, takes as long as these take.
 //
 // # Errors
 //
@@ -106,8 +106,8 @@ type Store struct {
 	db          *sql.DB
 	options     Options
 	statements  *storekit.Statements
-	asked, able atomic.Bool  // see canStopSets
-	othersWrote atomic.Int64 // when another connection was last seen to have written, in nanoseconds since 1970
+	asked, able atomic.Bool               // see canStopSets
+	othersWrote atomic.Pointer[time.Time] // when another connection was last seen to have written
 }
 
 var (

@@ -14,7 +14,8 @@ import (
 // SQLite has no queue of writers. One that waits tries again after 1, 2, 5, 10, 15 ms
 // and so on, and gets the lock only if it tries between two transactions of a batch. So
 // StopBatch keeps transactions short and looks rows up before it takes the lock. If
-// another connection has written in the meantime, it looks them up again with the lock.
+// another connection has written in the meantime, it looks them up again with the lock,
+// few at a time.
 // For a second from then on its transactions are shorter, and it pauses after each for
 // as long as it held the lock.
 const (
@@ -26,9 +27,13 @@ const (
 	sharedTime = time.Second
 	// maxLookedUp is how many rows are looked up for a transaction.
 	maxLookedUp = 1024
-	// maxSet is how many rows one statement stops. SQLite before 3.32 takes at most
-	// 999 values.
-	maxSet = 256
+	// maxSet is how many rows are stopped between two looks at the clock, and
+	// maxSharedSet that while there are other writers. SQLite before 3.32 takes at
+	// most 999 values.
+	maxSet       = 256
+	maxSharedSet = 64
+	// maxSetBytes is how much Data a set of several rows has, about.
+	maxSetBytes = 1 << 20
 )
 
 // Stop implements [lifecycle.Store].
@@ -41,30 +46,39 @@ func (s *Store) Stop(ctx context.Context, record lifecycle.Record, cause lifecyc
 // them.
 func (s *Store) StopBatch(ctx context.Context, stops []lifecycle.Stop) (done int, err error) {
 	for done < len(stops) {
-		n, err := s.stopSome(ctx, stops[done:])
+		rest := stops[done:]
+		n, pause, err := s.stopSome(ctx, rest)
 		done += n
 		if err != nil {
+			for i := range rest { // what was undone must not look done
+				rest[i].Outcome, rest[i].Descendants = 0, nil
+			}
 			return done, fmt.Errorf("sqlitestore: stop %q: %w", stops[done].Record.Name, err)
+		}
+		if done < len(stops) {
+			giveWay(ctx, pause)
 		}
 	}
 	return done, nil
 }
 
-// stopSome stops at least the first of the given records, and returns how many. With
-// an error it stopped none, and the error is about the first.
-func (s *Store) stopSome(ctx context.Context, stops []lifecycle.Stop) (n int, err error) {
+// stopSome stops at least the first of the given records, and returns how many, and
+// for how long to let others write. With an error it stopped none, and the error is
+// about the first.
+func (s *Store) stopSome(ctx context.Context, stops []lifecycle.Stop) (n int, pause time.Duration, err error) {
 	how := inSets
-	n, err = s.stopInOne(ctx, stops, how)
-	failed, ok := errors.AsType[*stopError](err)
-	if ok && failed.ofSet { // find out which record it was
-		how = oneByOne
-		n, err = s.stopInOne(ctx, stops, how)
-		failed, ok = errors.AsType[*stopError](err)
+	for {
+		n, pause, err = s.stopInOne(ctx, stops, how)
+		failed, ok := errors.AsType[*stopError](err)
+		switch {
+		case ok && failed.ofSet: // find out which record it was
+			how = oneByOne
+		case ok && failed.index > 0: // stop those before it, and return its error next time
+			stops = stops[:failed.index]
+		default:
+			return n, pause, err
+		}
 	}
-	if ok && failed.index > 0 { // stop those before it, and return its error next time
-		n, err = s.stopInOne(ctx, stops[:failed.index], how)
-	}
-	return n, err
 }
 
 // stopError is the error of the record at an index, or of one in the sets that begin
@@ -88,7 +102,7 @@ const (
 )
 
 // stopInOne stops as many of the first records as one transaction can in maxWriteTime.
-func (s *Store) stopInOne(ctx context.Context, stops []lifecycle.Stop, how manner) (n int, err error) {
+func (s *Store) stopInOne(ctx context.Context, stops []lifecycle.Stop, how manner) (n int, pause time.Duration, err error) {
 	stops = stops[:min(len(stops), maxLookedUp)]
 	var tx *stopTx
 	err = s.attempt(ctx, durable, func(ctx context.Context, conn *sql.Conn) error {
@@ -100,7 +114,9 @@ func (s *Store) stopInOne(ctx context.Context, stops []lifecycle.Stop, how manne
 		if err != nil {
 			return err
 		}
-		if err := tx.lookUp(ctx, stops); err != nil {
+		err = tx.lookUp(ctx, stops)
+		tx.close() // see stopFound
+		if err != nil {
 			return err
 		}
 		return transact(ctx, conn, func(ctx context.Context, _ *sql.Conn) error {
@@ -108,10 +124,12 @@ func (s *Store) stopInOne(ctx context.Context, stops []lifecycle.Stop, how manne
 		})
 	})
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
-	tx.giveWay(ctx)
-	return tx.done, nil
+	if tx.shared {
+		pause = min(time.Since(tx.began), maxWriteTime)
+	}
+	return tx.done, pause, nil
 }
 
 // dataVersion returns a number that changes when another connection writes
@@ -127,8 +145,10 @@ type stopTx struct {
 	conn     *sql.Conn
 	how      manner
 	began    time.Time
+	limit    time.Duration
 	shared   bool    // another connection has written lately
-	found    []found // by the index of the stop
+	outdated bool    // another connection has written since the rows were looked up
+	found    []found // of the stops that are not done, in order
 	prepared map[string]*sql.Stmt
 	taken    map[int64]bool // rows that are stopped or in sets
 	done     int            // stops that are done
@@ -147,13 +167,12 @@ func (tx *stopTx) stopFound(ctx context.Context, stops []lifecycle.Stop, version
 	if err != nil {
 		return err
 	}
-	if now != version {
-		tx.store.othersWrote.Store(tx.began.UnixNano())
-		if err := tx.lookUp(ctx, stops); err != nil {
-			return err
-		}
+	tx.outdated = now != version
+	if tx.outdated {
+		tx.store.othersWrote.Store(&tx.began)
 	}
-	tx.shared = tx.began.Sub(time.Unix(0, tx.store.othersWrote.Load())) < sharedTime
+	last := tx.store.othersWrote.Load()
+	tx.shared = last != nil && tx.began.Sub(*last) < sharedTime
 	return tx.stop(ctx, stops)
 }
 
@@ -161,35 +180,51 @@ func (tx *stopTx) stopFound(ctx context.Context, stops []lifecycle.Stop, version
 // before the next one that is not.
 func (tx *stopTx) stop(ctx context.Context, stops []lifecycle.Stop) error {
 	tx.taken = make(map[int64]bool, len(stops))
-	limit := maxWriteTime
-	if tx.shared {
-		limit = maxSharedWriteTime
+	size := maxSet
+	if tx.limit = maxWriteTime; tx.shared {
+		tx.limit, size = maxSharedWriteTime, maxSharedSet
 	}
-	for i := range stops {
-		if tx.put(tx.found[i], &stops[i]) {
-			if tx.pending < maxSet {
-				continue
+	for len(stops) > 0 && (tx.done == 0 || !tx.timeIsUp()) {
+		some := stops[:min(size, len(stops))]
+		if tx.outdated {
+			if err := tx.lookUp(ctx, some); err != nil {
+				return err
 			}
-		} else if err := tx.stopOne(ctx, &stops[i]); err != nil {
+		}
+		if err := tx.stopLookedUp(ctx, some); err != nil {
 			return err
 		}
-		if err := tx.stopSets(ctx); err != nil {
-			return err
+		stops, tx.found = stops[len(some):], tx.found[len(some):]
+	}
+	return nil
+}
+
+func (tx *stopTx) timeIsUp() bool { return time.Since(tx.began) >= tx.limit }
+
+// stopLookedUp stops records whose rows are the first in found, until time is up.
+func (tx *stopTx) stopLookedUp(ctx context.Context, stops []lifecycle.Stop) error {
+	bytes := 0
+	for i := range stops {
+		if !tx.put(tx.found[i], &stops[i]) {
+			if err := tx.stopOne(ctx, &stops[i]); err != nil || tx.timeIsUp() {
+				return err
+			}
+			continue
 		}
-		if time.Since(tx.began) > limit {
-			return nil
+		if bytes += len(stops[i].Record.Data); bytes > maxSetBytes {
+			if err := tx.stopSets(ctx); err != nil {
+				return err
+			}
+			bytes = 0
 		}
 	}
 	return tx.stopSets(ctx)
 }
 
-// giveWay pauses to let other writers in, if there are any.
-func (tx *stopTx) giveWay(ctx context.Context) {
-	if !tx.shared {
-		return
-	}
+// giveWay pauses to let other writers in.
+func giveWay(ctx context.Context, pause time.Duration) {
 	select {
-	case <-time.After(min(time.Since(tx.began), maxWriteTime)):
+	case <-time.After(pause):
 	case <-ctx.Done(): // what was stopped is stopped
 	}
 }

@@ -148,7 +148,6 @@ const selectFound = `SELECT given.key, r.seq, r.incarnation, r.phase, r.identity
 
 // lookUp finds the rows of the records, and which of them are simple.
 func (tx *stopTx) lookUp(ctx context.Context, stops []lifecycle.Stop) error {
-	defer tx.close()
 	tx.found = make([]found, len(stops))
 	names := tx.namesOf(stops)
 	if tx.how == oneByOne {
