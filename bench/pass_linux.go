@@ -55,7 +55,7 @@ func rowsOfPass(programs passPrograms, dir string, n int, holders []liveness.Ide
 			{carelessC, pass{n: n, dir: dir}.bench(func(file string) *exec.Cmd { return exec.Command(programs.c, "careless", file, fmt.Sprint(n)) })},
 		},
 		targets: []target{
-			{unit: rowsUnit, per: inC, least: 0.6},
+			{unit: rowsUnit, per: inC, least: 0.75},
 			{unit: rowsUnit, per: carelessC, least: 2},
 			{unit: mib, most: 64},
 		},
@@ -65,7 +65,7 @@ func rowsOfPass(programs passPrograms, dir string, n int, holders []liveness.Ide
 			{inC, shared.bench(func(file string) *exec.Cmd { return exec.Command(programs.c, "clean", file, boot) })},
 			{ours, shared.bench(func(file string) *exec.Cmd { return self("clean", file, shared.want) })},
 		},
-		targets: []target{{unit: waitP99, most: 50}},
+		targets: []target{{unit: waitP99, most: 25}},
 	}, {
 		name: fmt.Sprintf("clean=alive/records=%d", n),
 		sides: []side{

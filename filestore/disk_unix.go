@@ -40,8 +40,8 @@ func keepOwner(f *os.File, like fs.FileInfo) error {
 }
 
 // readAtOnce reads a file that fits into buf, by three system calls. Package os
-// takes more than twice as long, which a command with a closed gate would notice.
-// Where it cannot, it leaves the file, and the error, to package os.
+// takes more than twice as long, and a command reads its gate at each start. Where it
+// cannot, it leaves the file, and the error, to package os.
 func readAtOnce(path string, buf []byte) (text []byte, ok bool) {
 	fd, err := syscall.Open(path, syscall.O_RDONLY|syscall.O_CLOEXEC, 0)
 	if err != nil {
