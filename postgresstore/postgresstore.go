@@ -108,7 +108,7 @@ func New(ctx context.Context, pool *pgxpool.Pool, options Options) (*Store, erro
 	if pool == nil {
 		return nil, fmt.Errorf("postgresstore: %w: no pool", ErrInvalidOptions)
 	}
-	if !isName(options.Prefix) {
+	if !storekit.IsName(options.Prefix) || len(options.Prefix) > maxPrefix {
 		return nil, fmt.Errorf("postgresstore: %w: prefix %q", ErrInvalidOptions, options.Prefix)
 	}
 	for _, text := range []string{options.Schema, options.Owner} {
@@ -121,18 +121,6 @@ func New(ctx context.Context, pool *pgxpool.Pool, options Options) (*Store, erro
 		return nil, fmt.Errorf("postgresstore: open tables %s*: %w", options.Prefix, err)
 	}
 	return s, nil
-}
-
-// isName reports whether s is the beginning of an SQL name that needs no quotes.
-func isName(s string) bool {
-	for i := range len(s) {
-		switch c := s[i]; {
-		case c == '_', 'a' <= c && c <= 'z', i > 0 && '0' <= c && c <= '9':
-		default:
-			return false
-		}
-	}
-	return s != "" && len(s) <= maxPrefix
 }
 
 // sql returns a statement, written with the default prefix, for this store's
