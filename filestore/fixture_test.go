@@ -2,133 +2,38 @@ package filestore_test
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
-	"time"
 
 	qt "github.com/frankban/quicktest"
 
-	"github.com/rollcall-go/rollcall/bootid"
 	"github.com/rollcall-go/rollcall/filestore"
 	"github.com/rollcall-go/rollcall/internal/proctest"
-	"github.com/rollcall-go/rollcall/lifecycle"
+	"github.com/rollcall-go/rollcall/internal/storefixture"
 	"github.com/rollcall-go/rollcall/liveness"
 )
 
-// created is a moment with nanoseconds, away from any default.
-var created = time.Date(2024, 2, 29, 23, 59, 58, 123456789, time.UTC)
+// What the tests of all stores have in common.
+var (
+	created = storefixture.Created
+	cause   = storefixture.Cause
 
-var cause = lifecycle.Cause{By: "tester", Reason: "exit:test"}
-
-// selfOnce reads the identity of this process once.
-var selfOnce = sync.OnceValues(liveness.Self)
-
-// self is the identity of this process, which is alive.
-func self(t testing.TB) liveness.Identity {
-	id, err := selfOnce()
-	if errors.Is(err, errors.ErrUnsupported) {
-		proctest.Skip(t, "%v", err)
-	}
-	qt.New(t).Assert(err, qt.IsNil)
-	return id
-}
-
-// before is what this process would have been in an earlier boot of this
-// machine: dead, although somebody has its PID. Where no boot can be proven to
-// be over it is a process whose PID nobody has.
-func before(t testing.TB) liveness.Identity {
-	id := self(t)
-	if id.Boot.Quality == bootid.Native {
-		id.Boot = bootid.ID{Machine: id.Boot.Machine, Boot: "6ba7b810-9dad-11d1-80b4-00c04fd430c8", Quality: bootid.Native}
-		return id
-	}
-	id.PID = 1 << 30
-	return id
-}
-
-// beforeReason is the reason for which a record of before is stopped.
-func beforeReason(t testing.TB) string {
-	if self(t).Boot.Quality == bootid.Native {
-		return lifecycle.ReasonReboot
-	}
-	return lifecycle.ReasonDied
-}
-
-// tempDir is t.TempDir, which fails under Wine where a file was open: Wine 8
-// cannot remove it in the way that Go asks for.
-func tempDir(t testing.TB) string {
-	t.Helper()
-	if runtime.GOOS != "windows" {
-		return t.TempDir()
-	}
-	dir, err := os.MkdirTemp("", "")
-	qt.New(t).Assert(err, qt.IsNil)
-	t.Cleanup(func() {
-		if err := os.RemoveAll(dir); err != nil {
-			t.Logf("left behind: %v", err)
-		}
-	})
-	return dir
-}
-
-// running is a record in phase Running.
-func running(name string, identity liveness.Identity) lifecycle.Record {
-	return lifecycle.Record{
-		Name: name, Incarnation: "of " + name, Identity: identity, CreatedAt: created,
-		Heartbeat: lifecycle.Heartbeat{Boot: identity.Boot, Awake: time.Hour, Wall: created.Add(time.Nanosecond)},
-		Data:      json.RawMessage(`{"argv":["sh","-c","exit 1"]}`),
-	}
-}
-
-// register puts records into a store as they are, each with a binding.
-func register(t testing.TB, store *filestore.Store, records ...lifecycle.Record) {
-	c := qt.New(t)
-	for _, record := range records {
-		c.Assert(store.Put(t.Context(), record), qt.IsNil)
-		c.Assert(store.Bind(t.Context(), record, "session of "+record.Name), qt.IsNil)
-	}
-}
-
-// names returns the names of the registered records.
-func names(t testing.TB, store *filestore.Store) []string {
-	records, err := store.Records(t.Context())
-	qt.New(t).Assert(err, qt.IsNil)
-	var names []string
-	for _, record := range records {
-		names = append(names, record.Name)
-	}
-	return names
-}
-
-// events returns all events of a store.
-func events(t testing.TB, store *filestore.Store) []lifecycle.Event {
-	c := qt.New(t)
-	var all []lifecycle.Event
-	for after := int64(0); ; after = all[len(all)-1].Seq {
-		page, err := store.Events(t.Context(), after)
-		c.Assert(err, qt.IsNil)
-		if len(page) == 0 {
-			return all
-		}
-		all = append(all, page...)
-	}
-}
-
-// stopped returns "name: reason" of all events of a store.
-func stopped(t testing.TB, store *filestore.Store) []string {
-	var all []string
-	for _, event := range events(t, store) {
-		all = append(all, event.Name+": "+event.Reason)
-	}
-	return all
-}
+	tempDir      = storefixture.TempDir
+	self         = storefixture.Self
+	before       = storefixture.Before
+	beforeReason = storefixture.BeforeReason
+	running      = storefixture.Running
+	numbered     = storefixture.Numbered
+	register     = storefixture.Register
+	names        = storefixture.Names
+	events       = storefixture.Events
+	stopped      = storefixture.Stopped
+)
 
 // dump returns everything that is kept of the records, by name, and of the
 // events, by number.
@@ -152,8 +57,6 @@ func dump(t testing.TB, store *filestore.Store) map[string]string {
 	}
 	return all
 }
-
-func numbered(name string, i int) string { return fmt.Sprintf("%s-%04d", name, i) }
 
 // The files of a directory.
 const (
