@@ -19,7 +19,8 @@
 // where the evidence is too weak to tell, see [Identity]. In doubt the verdict is
 // Unknown, which is not a kind of dead. A [Process], from [Open], acts on the recorded
 // process and on no other; a [Watch] tells of deaths; [Marked] finds children that
-// nobody recorded, by the marker that [Plant] gave them.
+// nobody recorded, by the marker that [Plant] gave them. [Detach] has a child outlive
+// the terminal and its parent.
 //
 // [New] returns a [System]. It is the implementation of [Liveness] by pidfds and
 // /proc on Linux and Android (*_linux.go), by sysctl(3) on macOS and the BSDs

@@ -54,6 +54,8 @@ func TestMain(m *testing.M) {
 		"spawn":          spawnRole,
 		"spawn-loud":     spawnLoudRole,
 		"stubborn":       stubbornRole,
+		"terminal-asker": terminalAskerRole,
+		"terminal-host":  terminalHostRole,
 		"terminate":      terminateRole,
 		"undumpable":     undumpableRole,
 		"unset":          unsetRole,

@@ -1,3 +1,7 @@
 package liveness_test
 
-func addRoles(roles map[string]func([]string)) { roles["own-tree"] = ownTreeRole }
+func addRoles(roles map[string]func([]string)) {
+	roles["console"] = consoleRole
+	roles["console-host"] = consoleHostRole
+	roles["own-tree"] = ownTreeRole
+}

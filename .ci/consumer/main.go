@@ -51,6 +51,7 @@ func main() {
 
 func run() error {
 	cmd := exec.Command("true")
+	liveness.Detach(cmd)
 	marker := liveness.Plant(cmd)
 	if err := cmd.Start(); err != nil {
 		return err

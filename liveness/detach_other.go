@@ -1,0 +1,7 @@
+//go:build !unix && !windows
+
+package liveness
+
+import "syscall"
+
+func detach(*syscall.SysProcAttr) {}
