@@ -154,7 +154,7 @@ func (a *app) launch(ctx context.Context, verb, name string, s spec, foreground 
 		}
 		defer output.Close()
 		cmd.Stdout, cmd.Stderr = output, output
-		detach(cmd)
+		liveness.Detach(cmd)
 	}
 	if err := cmd.Start(); err != nil {
 		return err

@@ -20,6 +20,7 @@ import (
 	qt "github.com/frankban/quicktest"
 
 	"github.com/rollcall-go/rollcall/internal/proctest"
+	"github.com/rollcall-go/rollcall/liveness"
 )
 
 // workerRole is what the supervisors of the tests keep alive. It says its PID to the
@@ -47,10 +48,10 @@ func stubbornRole(args []string) {
 	select {}
 }
 
-// familyRole is a worker that starts another one, in a process group of its own.
+// familyRole is a worker that starts another one, detached: not in its process group.
 func familyRole(args []string) {
 	child := proctest.Command("worker", args[0])
-	inOwnGroup(child)
+	liveness.Detach(child)
 	if err := child.Start(); err != nil {
 		panic(err)
 	}

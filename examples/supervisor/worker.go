@@ -62,7 +62,7 @@ func (s *supervisor) start(ctx context.Context, w *worker) error {
 	defer output.Close() // the worker has its own
 	cmd := exec.Command(s.command[0], s.command[1:]...)
 	cmd.Stdout, cmd.Stderr = output, output
-	inOwnGroup(cmd)
+	liveness.Detach(cmd) // Ctrl-C is for the supervisor, which then ends its workers
 	d := data{Marker: liveness.Plant(cmd), Restarts: w.restarts}
 	if w.pid > 0 {
 		d.Restarts++
