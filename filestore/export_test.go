@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io/fs"
-	"strings"
 
 	"github.com/rollcall-go/rollcall/lifecycle"
 )
@@ -67,17 +66,6 @@ var (
 	DecodeEvent  = func(text []byte) error { return decodeEvent(text).err }
 	ParseHeader  = func(text []byte) error { _, _, err := parseHeader(text, holdsRecords); return err }
 )
-
-// ParseGate parses all lines of a gate.
-func ParseGate(text []byte) error {
-	body, err := gateBody(text)
-	for line := range strings.Lines(string(body)) {
-		if _, _, lineErr := new(gate).parseLine(line); err == nil {
-			err = lineErr
-		}
-	}
-	return err
-}
 
 // Lock takes a lock at once.
 func Lock(path string) (unlock func(), err error) { return lock(context.Background(), path, true, 0) }

@@ -1,7 +1,6 @@
 package filestore
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 
@@ -21,13 +21,8 @@ import (
 const (
 	gateProduct = "rollcall gate "
 	gateVersion = 1
-	// keptGates is how many keys a gate keeps.
-	keptGates = 100
-	// maxGate is far above the size of 100 keys of a BootGate. It bounds the
-	// reading of a file that is no gate.
-	maxGate = 1 << 20
-	// gateStart is the size of a gate that is read at once: some 15 keys.
-	gateStart = 4 << 10
+	keptGates   = 100
+	maxGate     = 1 << 20 // bytes, far above the size of 100 keys of a BootGate
 )
 
 // Gate returns the place for a [lifecycle.BootGate] in a small file. It suits a
@@ -35,16 +30,13 @@ const (
 //
 //	gate := &lifecycle.BootGate{KV: filestore.Gate("/var/lib/host/gate")}
 //
-// Gate itself opens and creates nothing. Get reads the file, on Unix without a
-// lock. CompareAndSwap creates the directory, locks a second file, of the same
-// name with .lock, and replaces the gate as a whole.
-//
-// The file keeps the newest 100 keys, one for each boot and PID namespace. A
-// gate whose key was dropped runs once more.
+// Gate opens and creates nothing. Get reads the file, on Unix without a lock.
+// CompareAndSwap creates the directory, locks a file of the same name with .lock,
+// and replaces the gate as a whole. It keeps the newest 100 keys, one for each boot
+// and PID namespace. A gate whose key was dropped runs once more.
 //
 // The error for a file that is no gate, or one of more than 1 MiB, matches
-// [ErrForeignFile], [ErrNewerVersion] or [ErrGarbled]. Delete the file to open
-// the gate.
+// [ErrForeignFile], [ErrNewerVersion] or [ErrGarbled]. Delete it to open the gate.
 func Gate(path string) lifecycle.KV { return &gate{path: path, disk: osDisk{}} }
 
 // Gate returns [Gate] of the file "gate" in the store's directory.
@@ -56,68 +48,26 @@ type gate struct {
 }
 
 // Get implements [lifecycle.KV].
-func (g *gate) Get(ctx context.Context, key string) (string, error) {
-	value, err := g.get(ctx, key)
-	if err != nil {
-		return "", fmt.Errorf("filestore: read gate: %w", err)
-	}
-	return value, nil
-}
-
-// get passes over garbled lines of other keys. A closed gate stays closed.
-func (g *gate) get(ctx context.Context, key string) (string, error) {
+func (g *gate) Get(ctx context.Context, key string) (value string, err error) {
+	defer wrapGate("read", &err)
 	if err := ctx.Err(); err != nil {
 		return "", err
 	}
-	if readersLock {
+	if runtime.GOOS == "windows" { // where an open file cannot be replaced
 		unlock, err := lock(ctx, g.path+".lock", false, defaultBusyTimeout)
-		if errors.Is(err, fs.ErrNotExist) {
-			return "", nil // no directory
-		}
-		if err != nil {
+		if err == nil {
+			defer unlock()
+		} else if !errors.Is(err, fs.ErrNotExist) { // no directory, no gate
 			return "", err
 		}
-		defer unlock()
 	}
-	var space [gateStart]byte
-	body, err := g.read(space[:])
-	if err != nil {
-		return "", err
-	}
-	var quoted [256]byte // on the stack, as long as it suffices
-	ours := append(appendKey(quoted[:0], key), ' ')
-	for len(body) > 0 { // bytes.Lines would have space on the heap
-		_, next, _ := bytes.Cut(body, []byte("\n"))
-		line := body[:len(body)-len(next)]
-		if bytes.HasPrefix(line, ours) {
-			return g.parseValue(string(line), len(ours))
-		}
-		body = next
-	}
-	return "", nil
-}
-
-// appendKey appends a key as its line has it. The keys of a BootGate are plain, and
-// strconv takes as long to see that as a system call.
-func appendKey(b []byte, key string) []byte {
-	for i := range len(key) {
-		if c := key[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
-			return strconv.AppendQuote(b, key)
-		}
-	}
-	return append(append(append(b, '"'), key...), '"')
+	value, _, err = g.find(key, false)
+	return value, err
 }
 
 // CompareAndSwap implements [lifecycle.KV].
 func (g *gate) CompareAndSwap(ctx context.Context, key, old, new string) (swapped bool, err error) {
-	swapped, err = g.swap(ctx, key, old, new)
-	if err != nil {
-		return false, fmt.Errorf("filestore: swap gate: %w", err)
-	}
-	return swapped, nil
-}
-
-func (g *gate) swap(ctx context.Context, key, old, new string) (swapped bool, err error) {
+	defer wrapGate("swap", &err)
 	if err := ctx.Err(); err != nil {
 		return false, err
 	}
@@ -129,106 +79,78 @@ func (g *gate) swap(ctx context.Context, key, old, new string) (swapped bool, er
 		return false, err
 	}
 	defer unlock()
-	body, err := g.read(make([]byte, gateStart))
-	if err != nil {
+	value, others, err := g.find(key, true)
+	if err != nil || value != old {
 		return false, err
 	}
-	found := ""
-	lines := []string{fmt.Sprintf("%s%d\n", gateProduct, gateVersion), fmt.Sprintf("%q %q\n", key, new)}
-	for line := range strings.Lines(string(body)) {
-		k, value, err := g.parseLine(line)
-		switch {
-		case err != nil:
-			return false, err
-		case k == key:
-			found = value
-		case len(lines) <= keptGates:
-			lines = append(lines, line)
-		}
-	}
-	if found != old {
-		return false, nil
-	}
-	text := strings.Join(lines, "")
+	text := fmt.Sprintf("%s%d\n%q %q\n%s", gateProduct, gateVersion, key, new, strings.Join(others, ""))
 	if len(text) > maxGate {
 		return false, fmt.Errorf("%s: it would hold more than %d bytes", g.path, maxGate)
 	}
 	like, _ := os.Stat(g.path) // nil where there is none yet
-	if err := write(g.disk, g.path, like, []byte(text)); err != nil {
-		return false, err
+	if err = write(g.disk, g.path, like, []byte(text)); err == nil {
+		err = g.disk.SyncDir(filepath.Dir(g.path))
 	}
-	return true, g.disk.SyncDir(filepath.Dir(g.path))
+	return err == nil, err
 }
 
-// read returns the lines below the header, in buf if they fit. A gate that does not
-// exist has none.
-func (g *gate) read(buf []byte) (body []byte, err error) {
-	text, ok := readAtOnce(g.path, buf)
-	if !ok {
-		if text, err = g.readAll(); err != nil {
-			return nil, err
+func wrapGate(doing string, err *error) {
+	if *err != nil {
+		*err = fmt.Errorf("filestore: %s gate: %w", doing, *err)
+	}
+}
+
+// find returns the value of a key, with all also the lines of other keys to keep.
+// Without all it passes over garbled ones of these: a closed gate stays closed.
+func (g *gate) find(key string, all bool) (value string, others []string, err error) {
+	text, err := g.read()
+	rest, ours := strings.CutPrefix(text, gateProduct)
+	version, body, ended := strings.Cut(rest, "\n")
+	number, _ := strconv.Atoi(version)
+	switch {
+	case err != nil || text == "":
+		return "", nil, err
+	case !ours:
+		return "", nil, fmt.Errorf("%s: %w: line 1 is not that of a gate", g.path, ErrForeignFile)
+	case number > gateVersion:
+		return "", nil, fmt.Errorf("%s: %w: %d, this package knows %d", g.path, ErrNewerVersion, number, gateVersion)
+	case number != gateVersion || !ended || len(text) > maxGate:
+		return "", nil, fmt.Errorf("%s: %w: line 1 is damaged, or the file has more than %d bytes", g.path, ErrGarbled, maxGate)
+	}
+	for line := range strings.Lines(body) {
+		quoted, _ := strconv.QuotedPrefix(line)
+		k, keyErr := strconv.Unquote(quoted)
+		rest, ended := strings.CutSuffix(line[len(quoted):], "\n")
+		v, valueErr := strconv.Unquote(strings.TrimPrefix(rest, " "))
+		garbled := keyErr != nil || valueErr != nil || !ended || !strings.HasPrefix(rest, " ")
+		switch {
+		case garbled && (all || k == key):
+			return "", nil, fmt.Errorf("%s: %w: line %s", g.path, ErrGarbled, storekit.Quote(line))
+		case k == key && !all:
+			return v, nil, nil
+		case k == key && value == "": // the first, as above
+			value = v
+		case all && len(others) < keptGates-1:
+			others = append(others, line)
 		}
 	}
-	if body, err = gateBody(text); err != nil {
-		return nil, fmt.Errorf("%s: %w", g.path, err)
-	}
-	return body, nil
+	return value, others, nil
 }
 
-func (g *gate) readAll() ([]byte, error) {
+// read returns the content of the file, nothing where there is none.
+func (g *gate) read() (string, error) {
+	var small [4 << 10]byte // some 15 keys
+	if n := readSmall(g.path, small[:]); n > 0 {
+		return string(small[:n]), nil
+	}
 	f, err := os.Open(g.path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+		return "", nil
 	}
 	if err != nil {
-		return nil, err
+		return "", err
 	}
 	defer f.Close()
-	return io.ReadAll(io.LimitReader(f, maxGate+1))
-}
-
-// gateBody takes the header off. An empty file is a gate without keys.
-func gateBody(text []byte) ([]byte, error) {
-	header, body, ended := bytes.Cut(text, []byte("\n"))
-	version, ours := bytes.CutPrefix(header, []byte(gateProduct))
-	number, err := strconv.Atoi(string(version))
-	switch {
-	case len(text) == 0:
-		return nil, nil
-	case !ours:
-		return nil, fmt.Errorf("%w: line 1 is not that of a gate", ErrForeignFile)
-	case err == nil && number > gateVersion:
-		return nil, fmt.Errorf("%w: %d, this package knows %d", ErrNewerVersion, number, gateVersion)
-	case err != nil || number != gateVersion || !ended:
-		return nil, fmt.Errorf("%w: line 1", ErrGarbled)
-	case len(text) > maxGate:
-		return nil, fmt.Errorf("%w: more than %d bytes", ErrGarbled, maxGate)
-	}
-	return body, nil
-}
-
-func (g *gate) parseLine(line string) (key, value string, err error) {
-	quoted, err := strconv.QuotedPrefix(line)
-	if err != nil || !strings.HasPrefix(line[len(quoted):], " ") {
-		return "", "", g.garbled(line)
-	}
-	key, err = strconv.Unquote(quoted)
-	if err == nil {
-		value, err = g.parseValue(line, len(quoted)+1)
-	}
-	return key, value, err
-}
-
-// parseValue parses the value of a line, from where the key and its space end.
-func (g *gate) parseValue(line string, at int) (string, error) {
-	text, ended := strings.CutSuffix(line[at:], "\n")
-	value, err := strconv.Unquote(text)
-	if err != nil || !ended {
-		return "", g.garbled(line)
-	}
-	return value, nil
-}
-
-func (g *gate) garbled(line string) error {
-	return fmt.Errorf("%s: %w: line %s", g.path, ErrGarbled, storekit.Quote(line))
+	text, err := io.ReadAll(io.LimitReader(f, maxGate+1))
+	return string(text), err
 }
