@@ -67,10 +67,8 @@ func BenchmarkOpen(b *testing.B) {
 	}
 }
 
-// BenchmarkClean100k is the pass after a reboot over 100,000 records, each
-// with two bindings.
-func BenchmarkClean100k(b *testing.B) {
-	const n = 100_000
+// benchmarkClean is the pass after a reboot over n records, each with two bindings.
+func benchmarkClean(b *testing.B, n int, options sqlitestore.Options, change ...string) {
 	c := qt.New(b)
 	dir := b.TempDir()
 	for i := 0; b.Loop(); i++ {
@@ -78,19 +76,34 @@ func BenchmarkClean100k(b *testing.B) {
 		path := filepath.Join(dir, numbered("state", i))
 		db, err := sql.Open("sqlite", dsn(path))
 		c.Assert(err, qt.IsNil)
-		store, err := sqlitestore.New(b.Context(), db, sqlitestore.Options{})
+		store, err := sqlitestore.New(b.Context(), db, options)
 		c.Assert(err, qt.IsNil)
 		fill(b, db, n)
+		for _, statement := range change {
+			execSQL(b, db, statement)
+		}
 		b.StartTimer()
 		report, err := lifecycle.Cleaner{Store: store}.Clean(b.Context())
 		b.StopTimer()
 		c.Assert(err, qt.IsNil)
-		c.Assert(report.Stopped, qt.Equals, n)
+		c.Assert(report.Stopped+report.AlreadyStopped, qt.Equals, n)
 		c.Assert(db.Close(), qt.IsNil)
 		c.Assert(os.Remove(path), qt.IsNil)
 		b.StartTimer()
 	}
-	b.ReportMetric(n*float64(b.N)/b.Elapsed().Seconds(), "rows/s")
+	b.ReportMetric(float64(n)*float64(b.N)/b.Elapsed().Seconds(), "rows/s")
+}
+
+func BenchmarkClean10k(b *testing.B)  { benchmarkClean(b, 10_000, sqlitestore.Options{}) }
+func BenchmarkClean100k(b *testing.B) { benchmarkClean(b, 100_000, sqlitestore.Options{}) }
+
+// Each second record is the child of the one before it.
+func BenchmarkClean10kFamilies(b *testing.B) {
+	benchmarkClean(b, 10_000, sqlitestore.Options{}, `UPDATE rollcall_records SET parent = printf('worker-%06d', seq - 2) WHERE seq % 2 = 0`)
+}
+
+func BenchmarkClean10kHook(b *testing.B) {
+	benchmarkClean(b, 10_000, sqlitestore.Options{OnStop: func(context.Context, sqlitestore.Tx, lifecycle.Event) error { return nil }})
 }
 
 // fill fills a file with records of an earlier boot.

@@ -28,11 +28,13 @@ const (
 	// maxLookedUp is how many rows are looked up for a transaction.
 	maxLookedUp = 1024
 	// maxSet is how many rows are stopped between two looks at the clock, and
-	// maxSharedSet that while there are other writers. SQLite before 3.32 takes at
-	// most 999 values.
-	maxSet       = 256
-	maxSharedSet = 64
-	// maxSetBytes is how much Data a set of several rows has, about.
+	// maxSmallSet that while there are other writers, or where the host has a hook.
+	// SQLite before 3.32 takes at most 999 values.
+	maxSet      = 256
+	maxSmallSet = 64
+	// maxParents is how many of them may have children.
+	maxParents = maxSet / 2
+	// maxSetBytes is how much Data the sets of one time have, about.
 	maxSetBytes = 1 << 20
 )
 
@@ -107,7 +109,7 @@ func (s *Store) stopInOne(ctx context.Context, stops []lifecycle.Stop, how manne
 	var tx *stopTx
 	err = s.attempt(ctx, durable, func(ctx context.Context, conn *sql.Conn) error {
 		tx = &stopTx{store: s, conn: conn, how: how}
-		if !s.canStopSets(ctx, conn) {
+		if len(stops) == 1 || !s.canStopSets(ctx, conn) {
 			tx.how = oneByOne
 		}
 		version, err := dataVersion(ctx, conn)
@@ -150,10 +152,12 @@ type stopTx struct {
 	outdated bool    // another connection has written since the rows were looked up
 	found    []found // of the stops that are not done, in order
 	prepared map[string]*sql.Stmt
-	taken    map[int64]bool // rows that are stopped or in sets
-	done     int            // stops that are done
-	sets     []set          // the next to be stopped
-	pending  int            // stops that are done once sets are
+	children map[string][]child // of the next records to be stopped, by their names
+	taken    map[int64]bool     // rows that are stopped or in sets
+	done     int                // stops that are done
+	sets     []set              // the next to be stopped
+	pending  int                // stops that are done once sets are
+	bytes    int                // of Data in sets
 }
 
 // stopFound stops records that were looked up when the database had a version, and
@@ -182,7 +186,10 @@ func (tx *stopTx) stop(ctx context.Context, stops []lifecycle.Stop) error {
 	tx.taken = make(map[int64]bool, len(stops))
 	size := maxSet
 	if tx.limit = maxWriteTime; tx.shared {
-		tx.limit, size = maxSharedWriteTime, maxSharedSet
+		tx.limit = maxSharedWriteTime
+	}
+	if tx.shared || tx.store.options.OnStop != nil {
+		size = maxSmallSet
 	}
 	for len(stops) > 0 && (tx.done == 0 || !tx.timeIsUp()) {
 		some := stops[:min(size, len(stops))]
@@ -190,6 +197,10 @@ func (tx *stopTx) stop(ctx context.Context, stops []lifecycle.Stop) error {
 			if err := tx.lookUp(ctx, some); err != nil {
 				return err
 			}
+		}
+		some, err := tx.lookUpFamilies(ctx, some)
+		if err != nil {
+			return err
 		}
 		if err := tx.stopLookedUp(ctx, some); err != nil {
 			return err
@@ -203,7 +214,6 @@ func (tx *stopTx) timeIsUp() bool { return time.Since(tx.began) >= tx.limit }
 
 // stopLookedUp stops records whose rows are the first in found, until time is up.
 func (tx *stopTx) stopLookedUp(ctx context.Context, stops []lifecycle.Stop) error {
-	bytes := 0
 	for i := range stops {
 		if !tx.put(tx.found[i], &stops[i]) {
 			if err := tx.stopOne(ctx, &stops[i]); err != nil || tx.timeIsUp() {
@@ -211,11 +221,10 @@ func (tx *stopTx) stopLookedUp(ctx context.Context, stops []lifecycle.Stop) erro
 			}
 			continue
 		}
-		if bytes += len(stops[i].Record.Data); bytes > maxSetBytes {
+		if tx.bytes > maxSetBytes {
 			if err := tx.stopSets(ctx); err != nil {
 				return err
 			}
-			bytes = 0
 		}
 	}
 	return tx.stopSets(ctx)
@@ -260,16 +269,17 @@ func (tx *stopTx) query(ctx context.Context, query string, args ...any) (*sql.Ro
 	return statement.QueryContext(ctx, args...)
 }
 
-// execOn executes a statement that must affect n rows.
-func (tx *stopTx) execOn(ctx context.Context, n int, query string, args ...any) error {
+// execOn executes a statement that must affect n rows. It returns the number of the
+// last row that was inserted.
+func (tx *stopTx) execOn(ctx context.Context, n int, query string, args ...any) (last int64, err error) {
 	result, err := tx.exec(ctx, query, args...)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	if affected, err := result.RowsAffected(); affected != int64(n) || err != nil {
-		return errors.Join(fmt.Errorf("%d rows affected, not %d", affected, n), err)
+		return 0, errors.Join(fmt.Errorf("%d rows affected, not %d", affected, n), err)
 	}
-	return nil
+	return result.LastInsertId()
 }
 
 // close closes the statements.

@@ -54,7 +54,7 @@ func TestABatchSeesWhatChangedBeforeItsTransaction(t *testing.T) {
 		{"a child", func(c *qt.C, others *sqlitestore.Store, second lifecycle.Record) {
 			_, err := others.Launch(c.Context(), lifecycle.Record{Name: "child", Parent: second.Name})
 			c.Assert(err, qt.IsNil)
-		}, []string{"first: exit:test", "child: parent_stopped", "second: exit:test"}, nil},
+		}, []string{"child: parent_stopped", "first: exit:test", "second: exit:test"}, nil},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

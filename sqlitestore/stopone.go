@@ -112,27 +112,27 @@ func (tx *stopTx) remove(ctx context.Context, m member) (err error) {
 	if err != nil {
 		return fmt.Errorf("snapshot of %q: %w", e.Name, err)
 	}
-	result, err := tx.exec(ctx, insertEvent, e.At.UnixNano(), e.Name, e.Incarnation, e.Action, e.By, e.Reason, e.Verdict, text)
-	if err != nil {
+	if e.Seq, err = tx.execOn(ctx, 1, insertEvent, e.At.UnixNano(), e.Name, e.Incarnation, e.Action, e.By, e.Reason, e.Verdict, text); err != nil {
 		return fmt.Errorf("event of %s: %w", storekit.Quote(e.Name), err)
 	}
-	if e.Seq, err = result.LastInsertId(); err != nil {
-		return err
-	}
 	if n := len(m.snapshot.Bindings); n > 0 {
-		if err := tx.execOn(ctx, n, deleteBindings+"= ?", m.seq); err != nil {
+		if _, err := tx.execOn(ctx, n, deleteBindings+"= ?", m.seq); err != nil {
 			return fmt.Errorf("bindings of %s: %w", storekit.Quote(e.Name), err)
 		}
 	}
-	if err := tx.execOn(ctx, 1, deleteRecords+"= ?", m.seq); err != nil {
+	if _, err := tx.execOn(ctx, 1, deleteRecords+"= ?", m.seq); err != nil {
 		return fmt.Errorf("row of %s: %w", storekit.Quote(e.Name), err)
 	}
+	return tx.callHook(ctx, &e)
+}
+
+func (tx *stopTx) callHook(ctx context.Context, e *lifecycle.Event) error {
 	if tx.store.options.OnStop == nil {
 		return nil
 	}
 	handle := hookTx{conn: tx.conn}
 	defer handle.close()
-	if err := tx.store.options.OnStop(ctx, &handle, e); err != nil {
+	if err := tx.store.options.OnStop(ctx, &handle, *e); err != nil {
 		return fmt.Errorf("OnStop of %q: %w", e.Name, err)
 	}
 	return nil

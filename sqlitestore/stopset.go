@@ -4,26 +4,30 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/rollcall-go/rollcall/internal/storekit"
 	"github.com/rollcall-go/rollcall/lifecycle"
 )
 
 // set is a number of simple records that are stopped together, for the same cause.
-// SQLite makes the snapshots; Go reads none of the rows again.
+// SQLite makes the snapshots; Go reads none of the rows again, unless there is a hook.
 type set struct {
 	event lifecycle.Event // of each record, without Seq and the fields of the record
-	stops []*lifecycle.Stop
-	seqs  []int64 // of the rows
+	depth int             // of each record below the one that it is stopped with
+	seqs  []int64         // of the rows
+	first string          // the name of the first record
 }
 
 // found is what lookUp has found for a stop.
 type found struct {
-	state rowState
-	seq   int64
+	state       rowState
+	seq         int64
+	hasChildren bool
 }
 
 type rowState uint8
@@ -31,7 +35,7 @@ type rowState uint8
 const (
 	// absent means that no row has the name.
 	absent rowState = iota
-	// simple means that the row is unchanged, has no garbled column and no children.
+	// simple means that the row is unchanged and has no garbled column.
 	simple
 	// other means anything else, including that nobody looked.
 	other
@@ -39,36 +43,45 @@ const (
 
 // put adds a stop to the sets, unless it is to be done by itself, and reports that.
 func (tx *stopTx) put(f found, stop *lifecycle.Stop) bool {
-	switch {
-	case f.state == other:
+	if f.state == other {
 		return false
-	case f.state == absent || tx.taken[f.seq]:
-		stop.Outcome, stop.Descendants = lifecycle.AlreadyStopped, nil
-	default:
-		tx.taken[f.seq] = true
-		s := tx.setFor(stop.Cause)
-		s.stops = append(s.stops, stop)
-		s.seqs = append(s.seqs, f.seq)
 	}
 	tx.pending++
+	if f.state == absent || tx.taken[f.seq] {
+		stop.Outcome, stop.Descendants = lifecycle.AlreadyStopped, nil
+		return true
+	}
+	head := child{stop.Record, f.seq, true}
+	family := storekit.Family(head, child.key, tx.childrenOf, tx.taken)
+	stop.Outcome, stop.Descendants = lifecycle.Stopped, nil
+	tx.add(stop.Cause, 0, head)
+	depth := map[string]int{} // of each member of the family
+	for _, c := range family[1:] {
+		depth[c.record.Name] = depth[c.record.Parent] + 1
+		tx.add(stop.Cause.ForDescendant(), depth[c.record.Name], c)
+		stop.Descendants = append(stop.Descendants, c.record)
+	}
+	slices.Reverse(stop.Descendants) // children before parents
 	return true
 }
 
-// setFor returns the set for a cause. The order of sets does not matter, because none
-// of their records has a child.
-func (tx *stopTx) setFor(cause lifecycle.Cause) *set {
+// add adds a record to the set for a cause and a depth.
+func (tx *stopTx) add(cause lifecycle.Cause, depth int, c child) {
+	tx.bytes += len(c.record.Data)
 	event := cause.Event(lifecycle.Snapshot{})
 	for i := range tx.sets {
-		if s := &tx.sets[i]; s.event.By == event.By && s.event.Reason == event.Reason && s.event.Verdict == event.Verdict {
-			return s
+		s := &tx.sets[i]
+		if s.depth == depth && s.event.By == event.By && s.event.Reason == event.Reason && s.event.Verdict == event.Verdict && len(s.seqs) < maxSet {
+			s.seqs = append(s.seqs, c.seq)
+			return
 		}
 	}
-	tx.sets = append(tx.sets, set{event: event})
-	return &tx.sets[len(tx.sets)-1]
+	tx.sets = append(tx.sets, set{event, depth, []int64{c.seq}, c.record.Name})
 }
 
-// stopSets stops the records in the sets.
+// stopSets stops the records in the sets, children before parents.
 func (tx *stopTx) stopSets(ctx context.Context) error {
+	slices.SortStableFunc(tx.sets, func(a, b set) int { return b.depth - a.depth })
 	for i := range tx.sets {
 		if err := tx.stopSet(ctx, &tx.sets[i]); err != nil {
 			return &stopError{tx.done, true, err}
@@ -76,21 +89,22 @@ func (tx *stopTx) stopSets(ctx context.Context) error {
 	}
 	tx.sets = tx.sets[:0]
 	tx.done += tx.pending
-	tx.pending = 0
+	tx.pending, tx.bytes = 0, 0
 	return nil
 }
 
 // insertEvents makes the snapshots that encodeSnapshot makes. datetime and json_object
 // take much less time than strftime and json_quote. Data is not passed to json, which
-// would change its text. It ends in a condition for the rows, as the others here do.
+// would change its text; rtrim takes off one brace, because a parent is quoted. It ends
+// in a condition for the rows, as the others here do.
 var insertEvents = `INSERT INTO rollcall_events (at, name, incarnation, action, by, reason, verdict, snapshot)
 	SELECT ?, name, incarnation, ?, ?, ?, ?,
-		'{' || coalesce('"data":' || data || ',', '') ||
-		coalesce('"bindings":' || nullif((SELECT json_group_array(CAST(key AS TEXT)) FROM
-			(SELECT key FROM rollcall_bindings WHERE record = seq ORDER BY key)), '[]') || ',', '') ||
-		substr(json_object('name', name, 'incarnation', incarnation, 'owner', owner, 'phase', phase, 'identity', identity,
+		rtrim(json_object('name', name, 'incarnation', incarnation, 'owner', owner, 'phase', phase, 'identity', identity,
 			'created_at', ` + timeText("created_at") + `, 'heartbeat', json_object('boot', beat_boot, 'awake_ns', beat_awake,
-			'wall', coalesce(` + timeText("beat_wall") + `, '0001-01-01T00:00:00Z')), 'parent', parent), 2)
+			'wall', coalesce(` + timeText("beat_wall") + `, '0001-01-01T00:00:00Z')), 'parent', parent), '}') ||
+		coalesce(',"bindings":' || nullif((SELECT json_group_array(CAST(key AS TEXT)) FROM
+			(SELECT key FROM rollcall_bindings WHERE record = seq ORDER BY key)), '[]'), '') ||
+		coalesce(',"data":' || data, '') || '}'
 	FROM rollcall_records WHERE seq `
 
 const (
@@ -98,11 +112,11 @@ const (
 	deleteRecords  = `DELETE FROM rollcall_records WHERE seq `
 )
 
-// timeText returns an expression for nanoseconds since 1970 as RFC 3339 has a time. It
+// timeText returns an expression for nanoseconds from 1970 on as RFC 3339 has a time. It
 // is NULL for NULL.
 func timeText(column string) string {
-	return strings.ReplaceAll(`replace(datetime(NANOS / 1000000000 - (NANOS % 1000000000 < 0), 'unixepoch'), ' ', 'T') ||
-		'.' || substr(1000000000 + (NANOS % 1000000000 + 1000000000) % 1000000000, 2) || 'Z'`, "NANOS", column)
+	return strings.ReplaceAll(`replace(datetime(NANOS / 1000000000, 'unixepoch'), ' ', 'T') || '.' ||
+		substr(1000000000 + NANOS % 1000000000, 2) || 'Z'`, "NANOS", column)
 }
 
 // among returns a condition for the rows of a set, and its arguments. A range is faster
@@ -119,79 +133,174 @@ func (s *set) among() (condition string, args []any) {
 }
 
 func (tx *stopTx) stopSet(ctx context.Context, s *set) error {
-	n, e := len(s.stops), &s.event
-	about := storekit.Quote(s.stops[0].Record.Name)
+	n, e := len(s.seqs), &s.event
+	about := storekit.Quote(s.first)
 	if n > 1 {
 		about = fmt.Sprintf("%s and %d others", about, n-1)
 	}
 	rows, seqs := s.among()
 	event := append([]any{e.At.UnixNano(), e.Action, e.By, e.Reason, e.Verdict}, seqs...)
-	if err := tx.execOn(ctx, n, insertEvents+rows, event...); err != nil {
+	last, err := tx.execOn(ctx, n, insertEvents+rows, event...)
+	if err != nil {
 		return fmt.Errorf("event of %s: %w", about, err)
 	}
 	if _, err := tx.exec(ctx, deleteBindings+rows, seqs...); err != nil {
 		return fmt.Errorf("bindings of %s: %w", about, err)
 	}
-	if err := tx.execOn(ctx, n, deleteRecords+rows, seqs...); err != nil {
+	if _, err := tx.execOn(ctx, n, deleteRecords+rows, seqs...); err != nil {
 		return fmt.Errorf("row of %s: %w", about, err)
 	}
-	for _, stop := range s.stops {
-		stop.Outcome, stop.Descendants = lifecycle.Stopped, nil
+	if tx.store.options.OnStop == nil {
+		return nil
+	}
+	// The numbers of the events are without gaps, since one statement made them.
+	inserted, err := tx.query(ctx, selectEvents, last-int64(n), n)
+	if err != nil {
+		return err
+	}
+	events, garbled, err := scanEvents(inserted)
+	if err != nil || garbled != nil {
+		return errors.Join(err, garbled)
+	}
+	for i := range events {
+		if err := tx.callHook(ctx, &events[i]); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
-// selectFound looks rows up by a list of names in JSON.
-const selectFound = `SELECT given.key, r.seq, r.incarnation, r.phase, r.identity, r.beat_boot, r.beat_awake, r.beat_wall, r.created_at, r.data,
-		EXISTS (SELECT 1 FROM rollcall_records AS child WHERE child.parent = r.name AND child.parent <> '')
+// selectFound looks rows up by a list of names in JSON. It looks for children only if
+// any record has a parent.
+const selectFound = `SELECT given.key, r.seq, ` + stateTexts + `, r.beat_awake, r.beat_wall, r.created_at, r.data,
+		CASE WHEN (SELECT EXISTS (SELECT 1 FROM rollcall_records WHERE parent <> '')) THEN
+			EXISTS (SELECT 1 FROM rollcall_records AS child WHERE child.parent = r.name AND child.parent <> '') END
 	FROM json_each(?) AS given CROSS JOIN rollcall_records AS r ON r.name = given.value`
 
 // lookUp finds the rows of the records, and which of them are simple.
 func (tx *stopTx) lookUp(ctx context.Context, stops []lifecycle.Stop) error {
 	tx.found = make([]found, len(stops))
-	names := tx.namesOf(stops)
+	names := nameList{'['}
+	for i := range stops {
+		if name := stops[i].Record.Name; tx.how == oneByOne || hasControl(name) {
+			tx.found[i].state = other
+			names = append(names, "null,"...)
+		} else {
+			names.add(name)
+		}
+	}
 	if tx.how == oneByOne {
 		return nil
 	}
-	rows, err := tx.query(ctx, selectFound, names)
+	rows, err := tx.query(ctx, selectFound, names.json())
 	if err != nil {
 		return err
 	}
 	defer rows.Close()
 	var i int
-	var seq int64
+	var f found
 	var r state
-	var hasChildren bool
-	dest := []any{&i, &seq, &r.incarnation, &r.phase, &r.identity, &r.beatBoot, &r.beatAwake, &r.beatWall, &r.createdAt, &r.data, &hasChildren}
+	var hasChildren sql.NullBool
+	dest := []any{&i, &f.seq, &r.texts, &r.beatAwake, &r.beatWall, &r.createdAt, &r.data, &hasChildren}
 	for rows.Next() {
 		if err := rows.Scan(dest...); err != nil {
 			return err
 		}
-		tx.found[i] = found{other, seq}
-		if !hasChildren && r.isOf(&stops[i].Record) {
-			tx.found[i].state = simple
+		f.state, f.hasChildren = other, hasChildren.Bool
+		if r.isOf(&stops[i].Record) {
+			f.state = simple
 		}
+		tx.found[i] = f
 	}
 	return rows.Err()
 }
 
-// state is what a row must have in common with the record as it was read. Owner and
-// parent may be any text: json_object fails if they are blobs, and the rows are then
-// stopped one by one.
-type state struct {
-	incarnation, phase, identity, beatBoot, beatAwake, beatWall, createdAt, data any
+// child is a row that has a parent.
+type child struct {
+	record lifecycle.Record
+	seq    int64
+	simple bool
 }
+
+func (c child) key() int64 { return c.seq }
+
+func (tx *stopTx) childrenOf(c child) []child { return tx.children[c.record.Name] }
+
+// selectDescendants finds the descendants of a list of names in JSON.
+const selectDescendants = `WITH RECURSIVE family (member) AS (
+		SELECT value FROM json_each(?)
+		UNION SELECT r.name FROM family CROSS JOIN rollcall_records AS r ON r.parent = member AND r.parent <> ''
+	) SELECT ` + columns + `, ` + stateTexts + ` FROM family CROSS JOIN rollcall_records AS r ON r.parent = member AND r.parent <> '' ORDER BY seq LIMIT ?`
+
+// lookUpFamilies finds the descendants of the first records, and returns these
+// records, which are fewer where they have many children. A record is not simple if a
+// descendant is not, or if there are too many descendants.
+func (tx *stopTx) lookUpFamilies(ctx context.Context, stops []lifecycle.Stop) ([]lifecycle.Stop, error) {
+	names, n := nameList{'['}, 0
+	for i := range stops {
+		if f := &tx.found[i]; f.state == simple && f.hasChildren && !tx.taken[f.seq] {
+			if n++; n > maxParents {
+				stops = stops[:i]
+				break
+			}
+			names.add(stops[i].Record.Name)
+		}
+	}
+	tx.children = map[string][]child{}
+	if n == 0 {
+		return stops, nil
+	}
+	rows, err := tx.query(ctx, selectDescendants, names.json(), maxSet+1)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var c cells
+	var texts any
+	dest := append(c.dest(), &texts)
+	for n = 0; rows.Next(); n++ {
+		if err := rows.Scan(dest...); err != nil {
+			return nil, err
+		}
+		var r row
+		c.decode(&r)
+		record, err := r.Record()
+		_, named := c.name.(string)
+		s := state{texts, c.beatAwake, c.beatWall, c.createdAt, c.data}
+		tx.children[r.Parent] = append(tx.children[r.Parent], child{record, r.Seq, err == nil && named && s.isOf(&record)})
+	}
+	for i := range stops {
+		if f := &tx.found[i]; f.hasChildren && (n > maxSet || !tx.isSimpleFamily(stops[i].Record.Name)) {
+			f.state = other
+		}
+	}
+	return stops, rows.Err()
+}
+
+func (tx *stopTx) isSimpleFamily(name string) bool {
+	head := child{record: lifecycle.Record{Name: name}, simple: true}
+	family := storekit.Family(head, child.key, tx.childrenOf, map[int64]bool{})
+	return !slices.ContainsFunc(family, func(c child) bool { return !c.simple })
+}
+
+// state is what a row must have in common with the record as it was read. Owner and
+// parent may be any text, and texts may be blobs: json_object then fails, and the rows
+// are stopped one by one.
+type state struct {
+	texts, beatAwake, beatWall, createdAt, data any
+}
+
+// stateTexts are several columns in one, which is read in less time.
+const stateTexts = `phase || char(1) || identity || char(1) || beat_boot || char(1) || incarnation`
 
 // isOf reports whether the state is that of a record, and not garbled.
 func (s *state) isOf(r *lifecycle.Record) bool {
-	if s.incarnation != r.Incarnation || s.phase != r.Phase.String() || s.beatAwake != int64(r.Heartbeat.Awake) {
+	if s.beatAwake != int64(r.Heartbeat.Awake) || !isTime(s.beatWall, r.Heartbeat.Wall) || !isTime(s.createdAt, r.CreatedAt) {
 		return false
 	}
-	if s.beatWall != nullable(storekit.Nanos(r.Heartbeat.Wall)) || s.createdAt != nullable(storekit.Nanos(r.CreatedAt)) {
-		return false
-	}
-	identity, err := r.Identity.MarshalText()
-	if err != nil || s.identity != string(identity) || !r.Heartbeat.Boot.Valid() || s.beatBoot != r.Heartbeat.Boot.String() {
+	identity := r.Identity.String()
+	texts := r.Phase.String() + "\x01" + identity + "\x01" + r.Heartbeat.Boot.String() + "\x01" + r.Incarnation
+	if s.texts != texts || hasControl(r.Incarnation) || strings.HasPrefix(identity, "(") || !r.Heartbeat.Boot.Valid() {
 		return false
 	}
 	if r.Data == nil {
@@ -201,31 +310,29 @@ func (s *state) isOf(r *lifecycle.Record) bool {
 	return ok && data == string(r.Data) && json.Valid(r.Data)
 }
 
-// namesOf returns the names to look up as a list in JSON. It leaves names with control
-// characters to stopOne: not every SQLite reads a NUL from JSON.
-func (tx *stopTx) namesOf(stops []lifecycle.Stop) string {
-	names := []byte{'['}
-	for i := range stops {
-		name := stops[i].Record.Name
-		if i > 0 {
-			names = append(names, ',')
-		}
-		if tx.how == oneByOne || hasControl(name) {
-			tx.found[i].state = other
-			names = append(names, "null"...)
-			continue
-		}
-		names = append(names, '"')
-		for j := range len(name) {
-			if name[j] == '"' || name[j] == '\\' {
-				names = append(names, '\\')
-			}
-			names = append(names, name[j])
-		}
-		names = append(names, '"')
-	}
-	return string(append(names, ']'))
+// isTime reports whether a column is that of a time, and one that timeText can take.
+func isTime(column any, t time.Time) bool {
+	n := storekit.Nanos(t)
+	return column == nullable(n) && (n == nil || *n >= 0)
 }
+
+// nameList is a list of names in JSON that is not closed. It is written by hand, for
+// names need not be UTF-8.
+type nameList []byte
+
+// add adds a name without control characters: not every SQLite reads a NUL from JSON.
+func (l *nameList) add(name string) {
+	b := append(*l, '"')
+	for i := range len(name) {
+		if name[i] == '"' || name[i] == '\\' {
+			b = append(b, '\\')
+		}
+		b = append(b, name[i])
+	}
+	*l = append(b, `",`...)
+}
+
+func (l nameList) json() string { return string(l[:len(l)-1]) + "]" }
 
 // hasControl reports whether a text has a character that JSON writes as \u0000 to
 // \u001f.
@@ -237,12 +344,9 @@ func hasControl(text string) bool {
 const selectJSON = `SELECT (SELECT json_group_array(value) FROM json_each('["a\"\\b","ä"]')) = '["a\"\\b","ä"]' AND
 	json_object('a', json_object('b', 'c' || char(0) || char(10))) = '{"a":{"b":"c\u0000\n"}}'`
 
-// canStopSets reports whether records can be stopped in sets. A hook needs their events
-// in Go, and SQLite before 3.38 may have been built without JSON.
+// canStopSets reports whether records can be stopped in sets: SQLite before 3.38 may
+// have been built without JSON.
 func (s *Store) canStopSets(ctx context.Context, conn *sql.Conn) bool {
-	if s.options.OnStop != nil {
-		return false
-	}
 	if !s.asked.Load() {
 		var able bool
 		if err := conn.QueryRowContext(ctx, selectJSON).Scan(&able); err != nil {

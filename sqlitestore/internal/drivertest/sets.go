@@ -5,7 +5,9 @@ import (
 	"database/sql"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -18,35 +20,67 @@ import (
 	"github.com/rollcall-go/rollcall/sqlitestore"
 )
 
-// Sets stops random batches in sets and, because of a hook, one by one, and compares
-// what comes of them. Each batch is made of a seed.
+// Sets stops random batches, with and without a hook, and their records one by one, and
+// compares what comes of them. Each batch is made of a seed.
 func (d Driver) Sets(t *testing.T) {
 	const seeds, maxRecords = 50, 60
 	inSets := 0
 	for seed := range uint64(seeds) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			b := newBatch(seed, maxRecords)
-			sets, oneByOne := b.run(t, d, nil), b.run(t, d, func(context.Context, sqlitestore.Tx, lifecycle.Event) error { return nil })
-			inSets += sets.InSets
-			sets.InSets = 0
-			qt.Assert(t, sets, qt.DeepEquals, oneByOne)
+			oneByOne := b.run(t, d, manner{size: 1})
+			qt.Assert(t, oneByOne.InSets, qt.Equals, 0)
+			for _, hook := range []bool{false, true} {
+				sets := b.run(t, d, manner{hook: hook, size: len(b.stops)})
+				inSets += sets.InSets
+				sets.InSets = 0
+				qt.Assert(t, sets, qt.DeepEquals, oneByOne, qt.Commentf("hook: %t", hook))
+			}
 		})
 	}
-	qt.Assert(t, inSets > 5*seeds, qt.IsTrue, qt.Commentf("%d records were stopped in sets", inSets))
+	qt.Assert(t, inSets > 10*seeds, qt.IsTrue, qt.Commentf("%d records were stopped in sets", inSets))
+}
+
+// manner is how a batch is stopped.
+type manner struct {
+	hook bool
+	size int // of the batches that StopBatch gets
 }
 
 // run fills a database in memory, stops the batch and goes on after the stops that
 // fail.
-func (b *batch) run(t *testing.T, d Driver, hook func(context.Context, sqlitestore.Tx, lifecycle.Event) error) result {
+func (b *batch) run(t *testing.T, d Driver, m manner) result {
 	c := qt.New(t)
 	db, err := d.openDB(":memory:", "")
 	c.Assert(err, qt.IsNil)
 	defer db.Close()
 	db.SetMaxOpenConns(1)
-	store, err := sqlitestore.New(t.Context(), db, sqlitestore.Options{OnStop: hook})
+	shown := map[int64]lifecycle.Event{} // what is undone is shown again by the same number
+	var options sqlitestore.Options
+	if m.hook {
+		options.OnStop = func(_ context.Context, _ sqlitestore.Tx, event lifecycle.Event) error {
+			shown[event.Seq] = event
+			return nil
+		}
+	}
+	store, err := sqlitestore.New(t.Context(), db, options)
 	c.Assert(err, qt.IsNil)
 	b.fill(t, exact{store, db})
-	return result{Stops: b.stopAll(t, store), Events: eventsOf(t, store), Rows: rowsOf(t, db), InSets: InSets(t, db)}
+	r := result{Stops: b.stopAll(t, store, m.size), Rows: rowsOf(t, db), InSets: InSets(t, db)}
+	events, err := store.Events(t.Context(), 0)
+	c.Assert(err, qt.IsNil)
+	r.Events = texts(events)
+	c.Assert(parentsFirst(events), qt.HasLen, 0)
+	if m.hook {
+		events = slices.DeleteFunc(events, func(e lifecycle.Event) bool { return e.Snapshot.Name == "x" }) // of the backup
+		for seq := range shown {
+			if !slices.ContainsFunc(events, func(e lifecycle.Event) bool { return e.Seq == seq }) {
+				delete(shown, seq) // it was undone
+			}
+		}
+		c.Assert(texts(slices.Collect(maps.Values(shown))), qt.DeepEquals, texts(events))
+	}
+	return r
 }
 
 // batch are records, what is done to their rows by others, and how they are stopped.
@@ -159,8 +193,8 @@ func (b *batch) text() string {
 
 func (b *batch) time() time.Time {
 	n := b.Int64N(1 << 62)
-	switch b.IntN(4) {
-	case 0:
+	switch b.IntN(8) {
+	case 0: // in a set there is no time before 1970
 		n = -n
 	case 1:
 		n -= n % 1e9
@@ -210,14 +244,15 @@ func (b *batch) fill(t *testing.T, s exact) {
 	}
 }
 
-func (b *batch) stopAll(t *testing.T, store *sqlitestore.Store) (lines []string) {
+func (b *batch) stopAll(t *testing.T, store *sqlitestore.Store, size int) (lines []string) {
 	rest := append([]lifecycle.Stop(nil), b.stops...)
 	for len(rest) > 0 {
-		n, err := store.StopBatch(t.Context(), rest)
-		for _, stop := range rest[:n] {
+		some := rest[:min(size, len(rest))]
+		n, err := store.StopBatch(t.Context(), some)
+		for _, stop := range some[:n] {
 			lines = append(lines, fmt.Sprintf("%q: %v, %+v", stop.Record.Name, stop.Outcome, stop.Descendants))
 		}
-		if n < len(rest) {
+		if n < len(some) {
 			qt.Assert(t, err, qt.IsNotNil)
 			lines = append(lines, fmt.Sprintf("%q: %v", rest[n].Record.Name, err))
 			n++
@@ -227,15 +262,28 @@ func (b *batch) stopAll(t *testing.T, store *sqlitestore.Store) (lines []string)
 	return lines
 }
 
-// eventsOf returns all events but for what differs from run to run.
-func eventsOf(t *testing.T, store *sqlitestore.Store) map[string]string {
-	events, err := store.Events(t.Context(), 0)
-	qt.Assert(t, err, qt.IsNil)
+// parentsFirst returns the events of children that come after that of their parent.
+func parentsFirst(events []lifecycle.Event) (wrong []lifecycle.Event) {
+	seqs := map[string]int64{}
+	for _, e := range events {
+		seqs[e.Name] = e.Seq
+	}
+	for _, e := range events {
+		if e.Reason == lifecycle.ReasonParentStopped && seqs[e.Snapshot.Parent] < e.Seq {
+			wrong = append(wrong, e)
+		}
+	}
+	return wrong
+}
+
+// texts returns events by their records, but for what differs from run to run.
+func texts(events []lifecycle.Event) map[string]string {
 	all := map[string]string{}
 	for _, e := range events {
 		e.Seq, e.At = 0, time.Time{}
 		s := e.Snapshot
-		all[e.Name+" "+e.Incarnation] = fmt.Sprintf("%+v %t %q %#v %#v", e, s.Data == nil, s.Data, s.Bindings, s.Garbled)
+		text := fmt.Sprintf("%+v %t %s %d %t %#v", e, s.Data == nil, s.Data, len(s.Bindings), s.Bindings == nil, s.Garbled)
+		all[e.Name+" "+e.Incarnation] = strings.ToValidUTF8(text, "\ufffd") // as JSON has it
 	}
 	return all
 }
