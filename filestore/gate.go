@@ -30,7 +30,7 @@ const (
 //
 //	gate := &lifecycle.BootGate{KV: filestore.Gate("/var/lib/host/gate")}
 //
-// Gate opens and creates nothing. Get reads the file, on Unix without a lock.
+// Gate opens and creates nothing. Get reads the file, except on Windows without a lock.
 // CompareAndSwap creates the directory, locks a file of the same name with .lock,
 // and replaces the gate as a whole. It keeps the newest 100 keys, one for each boot
 // and PID namespace. A gate whose key was dropped runs once more.
@@ -100,41 +100,49 @@ func wrapGate(doing string, err *error) {
 	}
 }
 
-// find returns the value of a key, with all also the lines of other keys to keep.
-// Without all it passes over garbled ones of these: a closed gate stays closed.
+// find returns the value of a key, and with all also the lines of other keys that are
+// kept. Without all it passes over garbled ones of these: a closed gate stays closed.
 func (g *gate) find(key string, all bool) (value string, others []string, err error) {
 	text, err := g.read()
 	rest, ours := strings.CutPrefix(text, gateProduct)
 	version, body, ended := strings.Cut(rest, "\n")
-	number, _ := strconv.Atoi(version)
+	number, numberErr := strconv.Atoi(version)
 	switch {
 	case err != nil || text == "":
 		return "", nil, err
 	case !ours:
 		return "", nil, fmt.Errorf("%s: %w: line 1 is not that of a gate", g.path, ErrForeignFile)
-	case number > gateVersion:
+	case numberErr == nil && number > gateVersion:
 		return "", nil, fmt.Errorf("%s: %w: %d, this package knows %d", g.path, ErrNewerVersion, number, gateVersion)
 	case number != gateVersion || !ended || len(text) > maxGate:
 		return "", nil, fmt.Errorf("%s: %w: line 1 is damaged, or the file has more than %d bytes", g.path, ErrGarbled, maxGate)
 	}
+	found := false
 	for line := range strings.Lines(body) {
-		quoted, _ := strconv.QuotedPrefix(line)
-		k, keyErr := strconv.Unquote(quoted)
-		rest, ended := strings.CutSuffix(line[len(quoted):], "\n")
-		v, valueErr := strconv.Unquote(strings.TrimPrefix(rest, " "))
-		garbled := keyErr != nil || valueErr != nil || !ended || !strings.HasPrefix(rest, " ")
+		k, v, ok := parseLine(line)
 		switch {
-		case garbled && (all || k == key):
+		case !ok && (all || k == key):
 			return "", nil, fmt.Errorf("%s: %w: line %s", g.path, ErrGarbled, storekit.Quote(line))
-		case k == key && !all:
-			return v, nil, nil
-		case k == key && value == "": // the first, as above
-			value = v
-		case all && len(others) < keptGates-1:
+		case k == key && !found:
+			if value, found = v, true; !all {
+				return value, nil, nil
+			}
+		case all && k != key && len(others) < keptGates-1:
 			others = append(others, line)
 		}
 	}
 	return value, others, nil
+}
+
+// parseLine parses a key, a space and a value. The key of a line that is not ok is what
+// can be read of it.
+func parseLine(line string) (key, value string, ok bool) {
+	quoted, _ := strconv.QuotedPrefix(line)
+	key, keyErr := strconv.Unquote(quoted)
+	rest, ended := strings.CutSuffix(line[len(quoted):], "\n")
+	rest, spaced := strings.CutPrefix(rest, " ")
+	value, valueErr := strconv.Unquote(rest)
+	return key, value, keyErr == nil && valueErr == nil && ended && spaced
 }
 
 // read returns the content of the file, nothing where there is none.

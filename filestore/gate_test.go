@@ -197,6 +197,17 @@ func TestAGarbledLineOfAGateIsAnError(t *testing.T) {
 	c.Assert(value(t, gate, "first"), qt.Equals, "1")
 }
 
+func TestOfAKeyThatStandsTwiceInAGateTheFirstCounts(t *testing.T) {
+	t.Parallel()
+	c := qt.New(t)
+	path := filepath.Join(tempDir(t), "gate")
+	writeFile(t, "rollcall gate 1\n\"key\" \"\"\n\"other\" \"1\"\n"+strings.Repeat("\"key\" \"older\"\n", 150)+"\"last\" \"2\"\n", path)
+	gate := filestore.Gate(path)
+	c.Assert(value(t, gate, "key"), qt.Equals, "")
+	swap(t, gate, "key", "", "new")
+	c.Assert(readFile(t, path), qt.Equals, "rollcall gate 1\n\"key\" \"new\"\n\"other\" \"1\"\n\"last\" \"2\"\n")
+}
+
 // What could not be read again is not written.
 func TestAGateRefusesWhatItCouldNotRead(t *testing.T) {
 	t.Parallel()

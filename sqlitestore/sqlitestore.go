@@ -87,8 +87,8 @@ type Options struct {
 	// be called again for the same record, in a new transaction; only what is
 	// committed counts. Effects outside the database belong after the commit: into
 	// [lifecycle.Cleaner.OnStopped], or into a reader of [Store.Events], which also
-	// sees descendants. Rows of other records that are stopped in the same transaction
-	// may be gone when it is called.
+	// sees descendants. When it is called, other records that are stopped in the same
+	// transaction may be events already.
 	OnStop func(ctx context.Context, tx Tx, event lifecycle.Event) error
 }
 

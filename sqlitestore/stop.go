@@ -27,14 +27,14 @@ const (
 	sharedTime = time.Second
 	// maxLookedUp is how many rows are looked up for a transaction.
 	maxLookedUp = 1024
-	// maxSet is how many rows are stopped between two looks at the clock, and
-	// maxSmallSet that while there are other writers, or where the host has a hook.
-	// SQLite before 3.32 takes at most 999 values.
-	maxSet      = 256
-	maxSmallSet = 64
-	// maxParents is how many of them may have children.
-	maxParents = maxSet / 2
-	// maxSetBytes is how much Data the sets of one time have, about.
+	// maxSet is how many records, and how many of their descendants, are stopped
+	// between two looks at the clock; maxSharedSet while there are other writers, or
+	// where the host has a hook. A hook may take long: there a transaction begins with
+	// minHookSet. SQLite before 3.32 takes at most 999 values.
+	maxSet       = 256
+	maxSharedSet = 64
+	minHookSet   = 8
+	// maxSetBytes is about how much Data is put into sets before they are stopped.
 	maxSetBytes = 1 << 20
 )
 
@@ -73,22 +73,22 @@ func (s *Store) stopSome(ctx context.Context, stops []lifecycle.Stop) (n int, pa
 		n, pause, err = s.stopInOne(ctx, stops, how)
 		failed, ok := errors.AsType[*stopError](err)
 		switch {
-		case ok && failed.ofSet: // find out which record it was
-			how = oneByOne
 		case ok && failed.index > 0: // stop those before it, and return its error next time
 			stops = stops[:failed.index]
+		case ok && failed.inSets > 0: // find out which record it was
+			stops, how = stops[:failed.inSets], oneByOne
 		default:
 			return n, pause, err
 		}
 	}
 }
 
-// stopError is the error of the record at an index, or of one in the sets that begin
-// there. It undoes the transaction.
+// stopError is the error of the record at an index, or of one of those that were in
+// sets from there on. It undoes the transaction.
 type stopError struct {
-	index int
-	ofSet bool
-	err   error
+	index  int
+	inSets int
+	err    error
 }
 
 func (e *stopError) Error() string { return e.err.Error() }
@@ -147,10 +147,11 @@ type stopTx struct {
 	conn     *sql.Conn
 	how      manner
 	began    time.Time
-	limit    time.Duration
-	shared   bool    // another connection has written lately
-	outdated bool    // another connection has written since the rows were looked up
-	found    []found // of the stops that are not done, in order
+	limit    time.Duration // see maxWriteTime
+	size     int           // see maxSet
+	shared   bool          // another connection has written lately
+	outdated bool          // another connection has written since the rows were looked up
+	found    []found       // of the stops that are not done, in order
 	prepared map[string]*sql.Stmt
 	children map[string][]child // of the next records to be stopped, by their names
 	taken    map[int64]bool     // rows that are stopped or in sets
@@ -184,30 +185,40 @@ func (tx *stopTx) stopFound(ctx context.Context, stops []lifecycle.Stop, version
 // before the next one that is not.
 func (tx *stopTx) stop(ctx context.Context, stops []lifecycle.Stop) error {
 	tx.taken = make(map[int64]bool, len(stops))
-	size := maxSet
-	if tx.limit = maxWriteTime; tx.shared {
-		tx.limit = maxSharedWriteTime
+	tx.limit, tx.size = maxWriteTime, maxSet
+	if tx.shared {
+		tx.limit, tx.size = maxSharedWriteTime, maxSharedSet
 	}
-	if tx.shared || tx.store.options.OnStop != nil {
-		size = maxSmallSet
+	hasHook := tx.store.options.OnStop != nil
+	if hasHook {
+		tx.size = minHookSet
 	}
 	for len(stops) > 0 && (tx.done == 0 || !tx.timeIsUp()) {
-		some := stops[:min(size, len(stops))]
-		if tx.outdated {
-			if err := tx.lookUp(ctx, some); err != nil {
-				return err
-			}
-		}
-		some, err := tx.lookUpFamilies(ctx, some)
+		began := time.Now()
+		n, err := tx.stopFirst(ctx, stops)
 		if err != nil {
 			return err
 		}
-		if err := tx.stopLookedUp(ctx, some); err != nil {
-			return err
+		stops, tx.found = stops[n:], tx.found[n:]
+		if hasHook && tx.size < maxSharedSet && time.Since(began) < tx.limit/8 {
+			tx.size *= 2
 		}
-		stops, tx.found = stops[len(some):], tx.found[len(some):]
 	}
 	return nil
+}
+
+// stopFirst stops the first records, and returns how many.
+func (tx *stopTx) stopFirst(ctx context.Context, stops []lifecycle.Stop) (n int, err error) {
+	stops = stops[:min(tx.size, len(stops))]
+	if tx.outdated {
+		if err := tx.lookUp(ctx, stops); err != nil {
+			return 0, err
+		}
+	}
+	if stops, err = tx.lookUpFamilies(ctx, stops, tx.size); err != nil {
+		return 0, err
+	}
+	return len(stops), tx.stopLookedUp(ctx, stops)
 }
 
 func (tx *stopTx) timeIsUp() bool { return time.Since(tx.began) >= tx.limit }
@@ -269,17 +280,16 @@ func (tx *stopTx) query(ctx context.Context, query string, args ...any) (*sql.Ro
 	return statement.QueryContext(ctx, args...)
 }
 
-// execOn executes a statement that must affect n rows. It returns the number of the
-// last row that was inserted.
-func (tx *stopTx) execOn(ctx context.Context, n int, query string, args ...any) (last int64, err error) {
+// execOn executes a statement that must affect n rows.
+func (tx *stopTx) execOn(ctx context.Context, n int, query string, args ...any) (sql.Result, error) {
 	result, err := tx.exec(ctx, query, args...)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	if affected, err := result.RowsAffected(); affected != int64(n) || err != nil {
-		return 0, errors.Join(fmt.Errorf("%d rows affected, not %d", affected, n), err)
+		return nil, errors.Join(fmt.Errorf("%d rows affected, not %d", affected, n), err)
 	}
-	return result.LastInsertId()
+	return result, nil
 }
 
 // close closes the statements.

@@ -18,7 +18,7 @@ func (tx *stopTx) stopOne(ctx context.Context, stop *lifecycle.Stop) error {
 		return err
 	}
 	if err := tx.stopFamily(ctx, stop); err != nil {
-		return &stopError{tx.done, false, err}
+		return &stopError{tx.done, 0, err}
 	}
 	tx.done++
 	return nil
@@ -112,8 +112,12 @@ func (tx *stopTx) remove(ctx context.Context, m member) (err error) {
 	if err != nil {
 		return fmt.Errorf("snapshot of %q: %w", e.Name, err)
 	}
-	if e.Seq, err = tx.execOn(ctx, 1, insertEvent, e.At.UnixNano(), e.Name, e.Incarnation, e.Action, e.By, e.Reason, e.Verdict, text); err != nil {
+	inserted, err := tx.execOn(ctx, 1, insertEvent, e.At.UnixNano(), e.Name, e.Incarnation, e.Action, e.By, e.Reason, e.Verdict, text)
+	if err != nil {
 		return fmt.Errorf("event of %s: %w", storekit.Quote(e.Name), err)
+	}
+	if e.Seq, err = inserted.LastInsertId(); err != nil {
+		return err
 	}
 	if n := len(m.snapshot.Bindings); n > 0 {
 		if _, err := tx.execOn(ctx, n, deleteBindings+"= ?", m.seq); err != nil {

@@ -1,6 +1,7 @@
 package sqlitestore
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
@@ -15,12 +16,18 @@ import (
 )
 
 // set is a number of simple records that are stopped together, for the same cause.
-// SQLite makes the snapshots; Go reads none of the rows again, unless there is a hook.
+// SQLite makes their snapshots; Go reads none of the rows again.
 type set struct {
+	setKey
 	event lifecycle.Event // of each record, without Seq and the fields of the record
-	depth int             // of each record below the one that it is stopped with
-	seqs  []int64         // of the rows
 	first string          // the name of the first record
+	seqs  []int64
+}
+
+// setKey is what the records of a set have in common.
+type setKey struct {
+	depth               int // below the record that they are stopped with
+	by, reason, verdict string
 }
 
 // found is what lookUp has found for a stop.
@@ -41,7 +48,8 @@ const (
 	other
 )
 
-// put adds a stop to the sets, unless it is to be done by itself, and reports that.
+// put adds a record and its descendants to the sets, and sets what comes of the stop. It
+// returns false, and does nothing, if the record must be stopped by itself.
 func (tx *stopTx) put(f found, stop *lifecycle.Stop) bool {
 	if f.state == other {
 		return false
@@ -51,10 +59,14 @@ func (tx *stopTx) put(f found, stop *lifecycle.Stop) bool {
 		stop.Outcome, stop.Descendants = lifecycle.AlreadyStopped, nil
 		return true
 	}
-	head := child{stop.Record, f.seq, true}
-	family := storekit.Family(head, child.key, tx.childrenOf, tx.taken)
 	stop.Outcome, stop.Descendants = lifecycle.Stopped, nil
+	tx.taken[f.seq] = true
+	head := child{stop.Record, f.seq, true}
 	tx.add(stop.Cause, 0, head)
+	if !f.hasChildren {
+		return true
+	}
+	family := storekit.Family(head, child.key, tx.childrenOf, tx.taken)
 	depth := map[string]int{} // of each member of the family
 	for _, c := range family[1:] {
 		depth[c.record.Name] = depth[c.record.Parent] + 1
@@ -69,14 +81,14 @@ func (tx *stopTx) put(f found, stop *lifecycle.Stop) bool {
 func (tx *stopTx) add(cause lifecycle.Cause, depth int, c child) {
 	tx.bytes += len(c.record.Data)
 	event := cause.Event(lifecycle.Snapshot{})
+	key := setKey{depth, event.By, event.Reason, event.Verdict}
 	for i := range tx.sets {
-		s := &tx.sets[i]
-		if s.depth == depth && s.event.By == event.By && s.event.Reason == event.Reason && s.event.Verdict == event.Verdict && len(s.seqs) < maxSet {
+		if s := &tx.sets[i]; s.setKey == key && len(s.seqs) < maxSet {
 			s.seqs = append(s.seqs, c.seq)
 			return
 		}
 	}
-	tx.sets = append(tx.sets, set{event, depth, []int64{c.seq}, c.record.Name})
+	tx.sets = append(tx.sets, set{setKey: key, event: event, first: c.record.Name, seqs: []int64{c.seq}})
 }
 
 // stopSets stops the records in the sets, children before parents.
@@ -84,7 +96,7 @@ func (tx *stopTx) stopSets(ctx context.Context) error {
 	slices.SortStableFunc(tx.sets, func(a, b set) int { return b.depth - a.depth })
 	for i := range tx.sets {
 		if err := tx.stopSet(ctx, &tx.sets[i]); err != nil {
-			return &stopError{tx.done, true, err}
+			return &stopError{tx.done, tx.pending, err}
 		}
 	}
 	tx.sets = tx.sets[:0]
@@ -112,8 +124,8 @@ const (
 	deleteRecords  = `DELETE FROM rollcall_records WHERE seq `
 )
 
-// timeText returns an expression for nanoseconds from 1970 on as RFC 3339 has a time. It
-// is NULL for NULL.
+// timeText returns an expression for nanoseconds since 1970, which are not negative, as
+// RFC 3339 has a time. It is NULL for NULL.
 func timeText(column string) string {
 	return strings.ReplaceAll(`replace(datetime(NANOS / 1000000000, 'unixepoch'), ' ', 'T') || '.' ||
 		substr(1000000000 + NANOS % 1000000000, 2) || 'Z'`, "NANOS", column)
@@ -122,9 +134,13 @@ func timeText(column string) string {
 // among returns a condition for the rows of a set, and its arguments. A range is faster
 // than a list, and a pass mostly reads and stops rows in their order.
 func (s *set) among() (condition string, args []any) {
-	first, last := s.seqs[0], s.seqs[len(s.seqs)-1]
-	if slices.IsSorted(s.seqs) && last-first == int64(len(s.seqs)-1) { // none twice
-		return "BETWEEN ? AND ?", []any{first, last}
+	first := s.seqs[0]
+	inRow := true
+	for i, seq := range s.seqs {
+		inRow = inRow && seq == first+int64(i)
+	}
+	if inRow {
+		return "BETWEEN ? AND ?", []any{first, s.seqs[len(s.seqs)-1]}
 	}
 	for i := range maxSet { // repeat the last, so that one statement does for any length
 		args = append(args, s.seqs[min(i, len(s.seqs)-1)])
@@ -140,7 +156,7 @@ func (tx *stopTx) stopSet(ctx context.Context, s *set) error {
 	}
 	rows, seqs := s.among()
 	event := append([]any{e.At.UnixNano(), e.Action, e.By, e.Reason, e.Verdict}, seqs...)
-	last, err := tx.execOn(ctx, n, insertEvents+rows, event...)
+	inserted, err := tx.execOn(ctx, n, insertEvents+rows, event...)
 	if err != nil {
 		return fmt.Errorf("event of %s: %w", about, err)
 	}
@@ -153,17 +169,28 @@ func (tx *stopTx) stopSet(ctx context.Context, s *set) error {
 	if tx.store.options.OnStop == nil {
 		return nil
 	}
-	// The numbers of the events are without gaps, since one statement made them.
-	inserted, err := tx.query(ctx, selectEvents, last-int64(n), n)
+	last, err := inserted.LastInsertId()
 	if err != nil {
 		return err
 	}
-	events, garbled, err := scanEvents(inserted)
+	return tx.callHooks(ctx, last-int64(n), n)
+}
+
+// callHooks calls the hook for the n events after one. Their numbers are without gaps,
+// since one statement made them.
+func (tx *stopTx) callHooks(ctx context.Context, after int64, n int) error {
+	rows, err := tx.query(ctx, selectEvents, after, n)
+	if err != nil {
+		return err
+	}
+	events, garbled, err := scanEvents(rows)
 	if err != nil || garbled != nil {
 		return errors.Join(err, garbled)
 	}
 	for i := range events {
-		if err := tx.callHook(ctx, &events[i]); err != nil {
+		e := &events[i]
+		e.Snapshot.Name, e.Snapshot.Incarnation = e.Name, e.Incarnation // which JSON may not hold as they are
+		if err := tx.callHook(ctx, e); err != nil {
 			return err
 		}
 	}
@@ -230,37 +257,60 @@ func (tx *stopTx) childrenOf(c child) []child { return tx.children[c.record.Name
 const selectDescendants = `WITH RECURSIVE family (member) AS (
 		SELECT value FROM json_each(?)
 		UNION SELECT r.name FROM family CROSS JOIN rollcall_records AS r ON r.parent = member AND r.parent <> ''
-	) SELECT ` + columns + `, ` + stateTexts + ` FROM family CROSS JOIN rollcall_records AS r ON r.parent = member AND r.parent <> '' ORDER BY seq LIMIT ?`
+	) SELECT ` + columns + `, ` + stateTexts + ` FROM family CROSS JOIN rollcall_records AS r ON r.parent = member AND r.parent <> '' LIMIT ?`
 
 // lookUpFamilies finds the descendants of the first records, and returns these
-// records, which are fewer where they have many children. A record is not simple if a
-// descendant is not, or if there are too many descendants.
-func (tx *stopTx) lookUpFamilies(ctx context.Context, stops []lifecycle.Stop) ([]lifecycle.Stop, error) {
-	names, n := nameList{'['}, 0
+// records: as many as have no more than most descendants. One that has more by itself,
+// or a descendant that is not simple, is not simple.
+func (tx *stopTx) lookUpFamilies(ctx context.Context, stops []lifecycle.Stop, most int) ([]lifecycle.Stop, error) {
+	var parents []int // indexes of stops
 	for i := range stops {
 		if f := &tx.found[i]; f.state == simple && f.hasChildren && !tx.taken[f.seq] {
-			if n++; n > maxParents {
-				stops = stops[:i]
-				break
-			}
-			names.add(stops[i].Record.Name)
+			parents = append(parents, i)
 		}
 	}
-	tx.children = map[string][]child{}
-	if n == 0 {
-		return stops, nil
+	for len(parents) > 0 {
+		n, err := tx.lookUpDescendants(ctx, stops, parents, most+1)
+		if err != nil {
+			return nil, err
+		}
+		if n <= most {
+			break
+		}
+		if len(parents) == 1 {
+			tx.found[parents[0]].state = other
+			return stops[:parents[0]+1], nil
+		}
+		half := len(parents) / 2
+		stops, parents = stops[:parents[half]], parents[:half]
 	}
-	rows, err := tx.query(ctx, selectDescendants, names.json(), maxSet+1)
+	for _, i := range parents {
+		if !tx.isSimpleFamily(stops[i].Record.Name) {
+			tx.found[i].state = other
+		}
+	}
+	return stops, nil
+}
+
+// lookUpDescendants finds the descendants of the stops with the indexes, up to a
+// limit, and returns how many these are.
+func (tx *stopTx) lookUpDescendants(ctx context.Context, stops []lifecycle.Stop, parents []int, limit int) (n int, err error) {
+	names := nameList{'['}
+	for _, i := range parents {
+		names.add(stops[i].Record.Name)
+	}
+	tx.children = map[string][]child{}
+	rows, err := tx.query(ctx, selectDescendants, names.json(), limit)
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
 	defer rows.Close()
 	var c cells
 	var texts any
 	dest := append(c.dest(), &texts)
-	for n = 0; rows.Next(); n++ {
+	for ; rows.Next(); n++ {
 		if err := rows.Scan(dest...); err != nil {
-			return nil, err
+			return 0, err
 		}
 		var r row
 		c.decode(&r)
@@ -269,12 +319,10 @@ func (tx *stopTx) lookUpFamilies(ctx context.Context, stops []lifecycle.Stop) ([
 		s := state{texts, c.beatAwake, c.beatWall, c.createdAt, c.data}
 		tx.children[r.Parent] = append(tx.children[r.Parent], child{record, r.Seq, err == nil && named && s.isOf(&record)})
 	}
-	for i := range stops {
-		if f := &tx.found[i]; f.hasChildren && (n > maxSet || !tx.isSimpleFamily(stops[i].Record.Name)) {
-			f.state = other
-		}
+	for _, children := range tx.children { // as one by one
+		slices.SortFunc(children, func(a, b child) int { return cmp.Compare(a.seq, b.seq) })
 	}
-	return stops, rows.Err()
+	return n, rows.Err()
 }
 
 func (tx *stopTx) isSimpleFamily(name string) bool {
@@ -284,8 +332,8 @@ func (tx *stopTx) isSimpleFamily(name string) bool {
 }
 
 // state is what a row must have in common with the record as it was read. Owner and
-// parent may be any text, and texts may be blobs: json_object then fails, and the rows
-// are stopped one by one.
+// parent may be any text. A blob looks like a text here, but json_object refuses it, and
+// the rows of that set are then stopped one by one.
 type state struct {
 	texts, beatAwake, beatWall, createdAt, data any
 }
@@ -316,8 +364,8 @@ func isTime(column any, t time.Time) bool {
 	return column == nullable(n) && (n == nil || *n >= 0)
 }
 
-// nameList is a list of names in JSON that is not closed. It is written by hand, for
-// names need not be UTF-8.
+// nameList is a list of one name or more in JSON that is not closed. It is written by
+// hand, because names need not be UTF-8.
 type nameList []byte
 
 // add adds a name without control characters: not every SQLite reads a NUL from JSON.
