@@ -13,20 +13,22 @@ import (
 // Launch implements [lifecycle.Registrar]. For an incarnation of the host's own all
 // events are read, to find out whether it was stopped before.
 func (s *Store) Launch(ctx context.Context, record lifecycle.Record) (lifecycle.Record, error) {
-	record, made := storekit.Launching(record, s.options.Owner, s.options.Clock)
-	err := record.Validate()
+	launching, made, err := storekit.Launching(record, s.options.Owner, s.options.Clock)
+	if err == nil {
+		err = launching.Validate()
+	}
 	if err == nil {
 		err = s.write(ctx, func(open *files) error {
 			if s.state.rows[record.Name] != nil {
 				return lifecycle.ErrNameTaken
 			}
-			return s.register(ctx, open, record, made)
+			return s.register(ctx, open, launching, made)
 		})
 	}
 	if err != nil {
 		return lifecycle.Record{}, fmt.Errorf("filestore: launch %q: %w", record.Name, err)
 	}
-	return record, nil
+	return launching, nil
 }
 
 // register writes the first line of a record. An incarnation that was made for

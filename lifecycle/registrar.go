@@ -22,14 +22,18 @@ type Registrar interface {
 
 	// Launch registers a record in phase Launching, before its process is
 	// started, and returns it as stored: a new UUIDv7 where Incarnation was empty,
-	// the store's where Owner was, the present where CreatedAt was zero, no
-	// Identity, a heartbeat of now. Keep what it returns: its Name and Incarnation
-	// are what the other methods go by.
+	// the store's where Owner was, the present where CreatedAt was zero, a
+	// heartbeat of now. Keep what it returns: its Name and Incarnation are what
+	// the other methods go by.
+	//
+	// It takes no Identity, and no Phase but Launching or the zero one: its process
+	// is not started yet, and Activate sets both. To resume from a snapshot, launch a
+	// new Record with its Name, Owner, Parent and Data.
 	//
 	// The error matches [ErrNameTaken] when a record has the name ([Registrar.Record]
 	// returns it, and [Cleaner.Decide] says what has become of it), and
-	// [ErrInvalidRecord] for a record that cannot be stored, or whose incarnation
-	// this name has had before.
+	// [ErrInvalidRecord] for a record that cannot be stored, that has an Identity or
+	// another Phase, or whose incarnation this name has had before.
 	Launch(ctx context.Context, record Record) (Record, error)
 
 	// Activate puts a record into phase Running with the identity of its

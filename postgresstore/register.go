@@ -17,11 +17,14 @@ import (
 // that of the store, and in a store without an owner a record that has none either:
 // the error matches [ErrOwner] as well as [lifecycle.ErrInvalidRecord].
 func (s *Store) Launch(ctx context.Context, record lifecycle.Record) (lifecycle.Record, error) {
-	record, _ = storekit.Launching(record, s.options.Owner, s.options.Clock)
-	if err := s.put(ctx, record); err != nil {
+	launching, _, err := storekit.Launching(record, s.options.Owner, s.options.Clock)
+	if err == nil {
+		err = s.put(ctx, launching)
+	}
+	if err != nil {
 		return lifecycle.Record{}, fmt.Errorf("postgresstore: launch %q: %w", record.Name, err)
 	}
-	return record, nil
+	return launching, nil
 }
 
 // put registers a record as it is.

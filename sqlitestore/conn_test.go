@@ -41,7 +41,7 @@ var operations = []operation{
 		return err
 	}},
 	{"launch a taken name", true, func(ctx context.Context, store *sqlitestore.Store, record lifecycle.Record) error {
-		_, err := store.Launch(ctx, record)
+		_, err := store.Launch(ctx, lifecycle.Record{Name: record.Name})
 		return err
 	}},
 	{"activate", true, func(ctx context.Context, store *sqlitestore.Store, record lifecycle.Record) error {

@@ -13,11 +13,14 @@ import (
 
 // Launch implements [lifecycle.Registrar].
 func (s *Store) Launch(ctx context.Context, record lifecycle.Record) (lifecycle.Record, error) {
-	record, _ = storekit.Launching(record, s.options.Owner, s.options.Clock)
-	if err := s.put(ctx, record); err != nil {
+	launching, _, err := storekit.Launching(record, s.options.Owner, s.options.Clock)
+	if err == nil {
+		err = s.put(ctx, launching)
+	}
+	if err != nil {
 		return lifecycle.Record{}, fmt.Errorf("sqlitestore: launch %q: %w", record.Name, err)
 	}
-	return record, nil
+	return launching, nil
 }
 
 const (

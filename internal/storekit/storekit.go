@@ -21,8 +21,15 @@ import (
 const MaxEvents = 1000
 
 // Launching returns the record as [lifecycle.Registrar.Launch] registers it in a
-// store with that owner. made says that its incarnation is a new one.
-func Launching(record lifecycle.Record, owner string, clock lifecycle.Clock) (launching lifecycle.Record, made bool) {
+// store with that owner, or an error that matches [lifecycle.ErrInvalidRecord] for one
+// whose Phase or Identity Launch refuses. made says that its incarnation is a new one.
+func Launching(record lifecycle.Record, owner string, clock lifecycle.Clock) (launching lifecycle.Record, made bool, err error) {
+	switch {
+	case record.Phase != lifecycle.Running && record.Phase != lifecycle.Launching:
+		return lifecycle.Record{}, false, fmt.Errorf("%w: %q: Phase %v: Launch registers in phase launching", lifecycle.ErrInvalidRecord, record.Name, record.Phase)
+	case !record.Identity.IsZero():
+		return lifecycle.Record{}, false, fmt.Errorf("%w: %q: Identity: Launch takes none, Activate sets it", lifecycle.ErrInvalidRecord, record.Name)
+	}
 	if made = record.Incarnation == ""; made {
 		record.Incarnation = uuid.Must(uuid.NewV7()).String()
 	}
@@ -33,7 +40,7 @@ func Launching(record lifecycle.Record, owner string, clock lifecycle.Clock) (la
 		record.CreatedAt = time.Now()
 	}
 	record.Phase, record.Identity, record.Heartbeat = lifecycle.Launching, liveness.Identity{}, lifecycle.Beat(clock)
-	return record, made
+	return record, made, nil
 }
 
 // StoppedBefore is the error of registering an incarnation that was stopped.

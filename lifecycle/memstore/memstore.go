@@ -86,19 +86,21 @@ func (s *Store) Owner() string { return s.options.Owner }
 
 // Launch implements [lifecycle.Registrar].
 func (s *Store) Launch(ctx context.Context, record lifecycle.Record) (lifecycle.Record, error) {
-	record, _ = storekit.Launching(record, s.options.Owner, s.options.Clock)
-	err := cmp.Or(ctx.Err(), record.Validate())
+	launching, _, err := storekit.Launching(record, s.options.Owner, s.options.Clock)
+	if err == nil {
+		err = cmp.Or(ctx.Err(), launching.Validate())
+	}
 	if err == nil {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if err = s.vacant(record); err == nil {
-			s.put(record, nil)
+		if err = s.vacant(launching); err == nil {
+			s.put(launching, nil)
 		}
 	}
 	if err != nil {
 		return lifecycle.Record{}, fmt.Errorf("memstore: launch %q: %w", record.Name, err)
 	}
-	return record, nil
+	return launching, nil
 }
 
 // vacant returns an error unless the record may be registered.

@@ -38,7 +38,7 @@ func fillsIn(ctx context.Context, h Harness) error {
 		return fmt.Errorf("Owner = %q, want %q", got, owner)
 	}
 	before := time.Now()
-	r, err := stores[0].Launch(ctx, lifecycle.Record{Name: "a", Phase: lifecycle.Inactive, Identity: world.Start()})
+	r, err := stores[0].Launch(ctx, lifecycle.Record{Name: "a"})
 	if err != nil {
 		return fmt.Errorf("Launch: %w", err)
 	}
@@ -54,9 +54,9 @@ func fillsIn(ctx context.Context, h Harness) error {
 	if r.Heartbeat.Awake != time.Minute || r.Heartbeat.Wall.IsZero() || r.Heartbeat.Boot != lifecycle.Beat(world).Boot {
 		return fmt.Errorf("Launch: the heartbeat is %+v, want one minute by the clock of the store", r.Heartbeat)
 	}
-	second, err := stores[0].Launch(ctx, lifecycle.Record{Name: "b"})
-	if err != nil || second.Incarnation == r.Incarnation {
-		return fmt.Errorf("Launch of another name: incarnation %q, %v", second.Incarnation, err)
+	second, err := stores[0].Launch(ctx, lifecycle.Record{Name: "b", Phase: lifecycle.Launching})
+	if err != nil || second.Incarnation == r.Incarnation || second.Phase != lifecycle.Launching {
+		return fmt.Errorf("Launch of another name: incarnation %q, %v, %v", second.Incarnation, second.Phase, err)
 	}
 	stored, err := stores[1].Record(ctx, "a")
 	if err != nil {
@@ -142,6 +142,10 @@ func refusesLaunch(ctx context.Context, h Harness) error {
 		{"a parent that is not UTF-8", lifecycle.Record{Name: "a", Parent: "\xff"}, lifecycle.ErrInvalidRecord},
 		{"Data that is no JSON", lifecycle.Record{Name: "a", Data: json.RawMessage(`{`)}, lifecycle.ErrInvalidRecord},
 		{"Data of no bytes", lifecycle.Record{Name: "a", Data: json.RawMessage{}}, lifecycle.ErrInvalidRecord},
+		{"an identity", lifecycle.Record{Name: "a", Identity: record("", "").Identity}, lifecycle.ErrInvalidRecord},
+		{"what launches with an identity", lifecycle.Record{Name: "a", Phase: lifecycle.Launching, Identity: liveness.Identity{PID: 1}}, lifecycle.ErrInvalidRecord},
+		{"what is inactive", lifecycle.Record{Name: "a", Phase: lifecycle.Inactive}, lifecycle.ErrInvalidRecord},
+		{"a phase that does not exist", lifecycle.Record{Name: "a", Phase: 9}, lifecycle.ErrInvalidRecord},
 	} {
 		r, err := s.Launch(ctx, test.record)
 		if !errors.Is(err, test.want) || r.Name != "" || r.Incarnation != "" {

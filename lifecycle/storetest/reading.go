@@ -87,6 +87,7 @@ func fill(ctx context.Context, h Harness, s lifecycle.Registrar, names []string,
 		return records, nil
 	}
 	for i, r := range records {
+		r.Identity = liveness.Identity{}
 		if records[i], err = s.Launch(ctx, r); err != nil {
 			return nil, fmt.Errorf("Launch(%q): %w", r.Name, err)
 		}

@@ -112,6 +112,14 @@ var registrarFaults = []registrarFault{
 	{"registers for nobody", fillsIn, editLaunch(nil, func(r *lifecycle.Record) { r.Owner = "" }), nil},
 	{"launches what is inactive", fillsIn, editLaunch(nil, func(r *lifecycle.Record) { r.Phase = lifecycle.Inactive }), nil},
 	{"launches with a process", fillsIn, editLaunch(nil, func(r *lifecycle.Record) { r.Identity.PID = 1 }), nil},
+	{"refuses what says that it launches", fillsIn, func(b *broken) {
+		b.launch = func(ctx context.Context, r lifecycle.Record) (lifecycle.Record, error) {
+			if r.Phase == lifecycle.Launching {
+				return lifecycle.Record{}, lifecycle.ErrInvalidRecord
+			}
+			return b.Registrar.Launch(ctx, r)
+		}
+	}, nil},
 	{"launches without a time", fillsIn, editLaunch(nil, func(r *lifecycle.Record) { r.CreatedAt = time.Time{} }), nil},
 	{"beats by another clock", fillsIn, nil, func(o *storetest.Options) { o.Clock = nil }},
 	{"returns what it does not store", fillsIn, editLaunch(nil, func(r *lifecycle.Record) { r.CreatedAt = r.CreatedAt.Add(1) }), nil},
@@ -154,6 +162,18 @@ var registrarFaults = []registrarFault{
 	{"takes Data of no bytes for none", launches, editLaunch(func(r *lifecycle.Record) {
 		if len(r.Data) == 0 {
 			r.Data = nil
+		}
+	}, nil), nil},
+	{"drops the phase that it is given", launches, editLaunch(func(r *lifecycle.Record) { r.Phase = lifecycle.Running }, nil), nil},
+	{"drops a phase that does not exist", launches, editLaunch(func(r *lifecycle.Record) {
+		if r.Phase > lifecycle.Inactive {
+			r.Phase = lifecycle.Running
+		}
+	}, nil), nil},
+	{"drops the identity that it is given", launches, editLaunch(func(r *lifecycle.Record) { r.Identity = liveness.Identity{} }, nil), nil},
+	{"drops the identity of what launches", launches, editLaunch(func(r *lifecycle.Record) {
+		if r.Phase == lifecycle.Launching {
+			r.Identity = liveness.Identity{}
 		}
 	}, nil), nil},
 	{"returns the record that it refuses", launches, func(b *broken) {

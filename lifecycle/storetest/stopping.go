@@ -185,8 +185,8 @@ func resumes(ctx context.Context, h Harness) error {
 	if want := []string{"session-1", "terminal-7"}; !slices.Equal(snapshot.Bindings, want) {
 		return fmt.Errorf("snapshot has bindings %q, want %q", snapshot.Bindings, want)
 	}
-	snapshot.Incarnation = "" // a new registration of the name
-	resumed, err := s.Launch(ctx, snapshot.Record)
+	was := snapshot.Record
+	resumed, err := s.Launch(ctx, lifecycle.Record{Name: was.Name, Owner: was.Owner, Parent: was.Parent, Data: was.Data})
 	if err != nil {
 		return fmt.Errorf("Launch of what is resumed: %w", err)
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/rollcall-go/rollcall/lifecycle"
 	"github.com/rollcall-go/rollcall/lifecycle/storetest"
+	"github.com/rollcall-go/rollcall/liveness"
 	"github.com/rollcall-go/rollcall/sqlitestore"
 )
 
@@ -109,7 +110,9 @@ func (s exact) Put(ctx context.Context, record lifecycle.Record) error {
 	if err := record.Validate(); err != nil {
 		return err
 	}
-	_, taken := s.Launch(ctx, record)
+	bare := record
+	bare.Phase, bare.Identity = lifecycle.Launching, liveness.Identity{}
+	_, taken := s.Launch(ctx, bare)
 	if taken != nil && !errors.Is(taken, lifecycle.ErrNameTaken) {
 		return taken
 	}
