@@ -6,6 +6,7 @@ import (
 	qt "github.com/frankban/quicktest"
 
 	"github.com/rollcall-go/rollcall/filestore"
+	"github.com/rollcall-go/rollcall/internal/storefixture"
 	"github.com/rollcall-go/rollcall/liveness"
 )
 
@@ -41,4 +42,20 @@ func TestFilesOfVersion1AreRead(t *testing.T) {
 	c.Assert(value(t, gate, key), qt.Equals, "open")
 	c.Assert(value(t, gate, "a \"key\"\n"), qt.Equals, "ä\xff")
 	c.Assert(names(t, open(t, dir, filestore.Options{})), qt.HasLen, 0)
+}
+
+func TestDeepDataOfAnEarlierVersionIsKept(t *testing.T) {
+	t.Parallel()
+	dir := tempDir(t)
+	open(t, dir, filestore.Options{})
+	content := readFile(t, dir, recordsFile)
+	for i := range 3 {
+		record := running(numbered("worker", i), liveness.Identity{})
+		record.Data = storefixture.DeepData
+		line, err := filestore.RecordLine(record, int64(i)+1)
+		qt.Assert(t, err, qt.IsNil)
+		content += string(line)
+	}
+	writeFile(t, content, dir, recordsFile)
+	storefixture.CheckDeepData(t, open(t, dir, filestore.Options{}))
 }

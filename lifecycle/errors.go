@@ -5,7 +5,9 @@ import "errors"
 var (
 	// ErrInvalidRecord is returned for a [Record] that cannot be stored or
 	// judged: without a name or an incarnation, with a phase that does not
-	// exist, or with Data that is no JSON.
+	// exist, or with Data that is no JSON or is nested too deep. [Registrar.Launch]
+	// returns it also for a record with an Identity, or in a phase that no launch
+	// has.
 	ErrInvalidRecord = errors.New("invalid record")
 
 	// ErrChanged is returned by [Store.Stop] when [Cause.IfUnchanged] is set

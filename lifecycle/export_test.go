@@ -13,6 +13,9 @@ func GateText(text string) (string, bool) {
 	return state.String(), ok
 }
 
+// NestsDeeper reports whether JSON has more levels than the limit.
+var NestsDeeper = nestsDeeper
+
 // StopInBatches returns how many records of processes that have died at once a
 // Watcher stops by each of its batches.
 func StopInBatches(died []liveness.Identity, records map[string][]Record) (batches []int) {

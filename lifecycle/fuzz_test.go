@@ -25,6 +25,20 @@ func FuzzGateState(f *testing.F) {
 	})
 }
 
+func FuzzLevelsOfJSON(f *testing.F) {
+	f.Add([]byte(`[{"a\"[":["\\",{}]},"]"]`), uint8(2))
+	f.Add([]byte(`{"[":{"{":[[]]}}`), uint8(4))
+	f.Fuzz(func(t *testing.T, text []byte, limit uint8) {
+		got := lifecycle.NestsDeeper(text, int(limit))
+		if !json.Valid(text) {
+			return
+		}
+		if want := levels(t, text) > int(limit); got != want {
+			t.Fatalf("%q has more than %d levels: %t, want %t", text, limit, got, want)
+		}
+	})
+}
+
 // What is read of a snapshot is written as JSON that reads the same.
 func FuzzSnapshot(f *testing.F) {
 	world := livenesstest.New()

@@ -41,9 +41,9 @@ type Record struct {
 	// Parent is the Name of the record that this one is stopped with, whatever
 	// its own state or owner; empty for none.
 	Parent string `json:"parent,omitempty"`
-	// Data is the host's own, any JSON value, as it will want it back from
-	// the snapshot; nil for none. A store may take out the space between values,
-	// and nothing else.
+	// Data is the host's own, any JSON value of at most 1,000 levels of arrays
+	// and objects, as it will want it back from the snapshot; nil for none. A
+	// store may take out the space between values, and nothing else.
 	Data json.RawMessage `json:"data,omitempty"`
 }
 
@@ -58,8 +58,8 @@ func (r Record) Validate() error {
 			return fmt.Errorf("%w: %q: %q is not UTF-8", ErrInvalidRecord, r.Name, text)
 		}
 	}
-	if r.Data != nil && !json.Valid(r.Data) {
-		return fmt.Errorf("%w: %q: Data is not JSON", ErrInvalidRecord, r.Name)
+	if err := validateData(r.Name, r.Data); err != nil {
+		return err
 	}
 	if _, err := r.Identity.MarshalText(); err != nil {
 		return fmt.Errorf("%w: %q: %w", ErrInvalidRecord, r.Name, err)

@@ -1,9 +1,12 @@
 package lifecycle_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
+	"io"
 	"math"
+	"strings"
 	"testing"
 	"time"
 
@@ -33,6 +36,8 @@ var invalid = []struct {
 	{"a huge PID", func(r *lifecycle.Record) { r.Identity.PID = math.MaxInt }, math.MaxInt > math.MaxUint32, liveness.ErrInvalid},
 	{"Data that is no JSON", func(r *lifecycle.Record) { r.Data = json.RawMessage("{") }, false, lifecycle.ErrInvalidRecord},
 	{"empty Data", func(r *lifecycle.Record) { r.Data = json.RawMessage{} }, false, lifecycle.ErrInvalidRecord},
+	{"Data that is nested too deep", func(r *lifecycle.Record) { r.Data = nested(1001) }, false, lifecycle.ErrInvalidRecord},
+	{"Data that no decoder of Go reads", func(r *lifecycle.Record) { r.Data = nested(10_001) }, false, lifecycle.ErrInvalidRecord},
 	{"a heartbeat that has no text", func(r *lifecycle.Record) { r.Heartbeat.Boot.Boot = "a b" }, false, lifecycle.ErrInvalidRecord},
 }
 
@@ -58,6 +63,70 @@ func TestInvalidRecordsAreRefused(t *testing.T) {
 			c.Assert(err, qt.ErrorMatches, `lifecycle: judge record: .*`)
 			c.Assert(got.Stop, qt.IsFalse)
 		})
+	}
+}
+
+// nested is JSON of so many levels.
+func nested(levels int) json.RawMessage {
+	return json.RawMessage(strings.Repeat("[", levels) + strings.Repeat("]", levels))
+}
+
+func TestDataMayHaveAThousandLevels(t *testing.T) {
+	t.Parallel()
+	c := qt.New(t)
+	record := lifecycle.Record{Name: "a", Incarnation: "1", Data: nested(1000)}
+	c.Assert(record.Validate(), qt.IsNil)
+	record.Data = nested(1001)
+	c.Assert(record.Validate(), qt.ErrorMatches, `invalid record: "a": Data is nested deeper than 1000 levels`)
+	record.Data = nested(1000)[:1999]
+	c.Assert(record.Validate(), qt.ErrorMatches, `invalid record: "a": Data is not JSON`)
+}
+
+func TestLevelsOfJSONAreCounted(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name, text string
+		want       int
+	}{
+		{"a number", `12345678901`, 0},
+		{"a text", `"[[[[{{{{"`, 0},
+		{"an empty array", `[         ]`, 1},
+		{"beside each other", `[[],[],{},{},{}]`, 2},
+		{"an object", `{"a":{"b":{"c":[]}}}`, 4},
+		{"the deepest comes last", `[[],[[]],{"a":[[]]}]`, 4},
+		{"brackets in a key", `{"[[[{":{"]]]}":1}}`, 2},
+		{"a quote in a text", `["\"[[[[", "[[[["]`, 1},
+		{"a backslash at the end of a text", `["\\",[["\\\\"]]]`, 3},
+		{"a backslash and a quote", `["\\\"[[[",[]]`, 2},
+		{"an escape of a bracket", `["\u005b\u005b",{"\u007b":1}]`, 2},
+		{"a quote as an escape", `["\u0022[[[["]`, 1},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			c := qt.New(t)
+			c.Assert(levels(t, []byte(test.text)), qt.Equals, test.want)
+			for limit := range 5 {
+				c.Assert(lifecycle.NestsDeeper([]byte(test.text), limit), qt.Equals, test.want > limit, qt.Commentf("%d", limit))
+			}
+		})
+	}
+}
+
+// levels counts the levels of JSON by a decoder.
+func levels(t *testing.T, text []byte) (deepest int) {
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	for depth := 0; ; {
+		switch token, err := decoder.Token(); {
+		case err == io.EOF:
+			return deepest
+		case err != nil:
+			t.Fatalf("%q: %v", text, err)
+		case token == json.Delim('[') || token == json.Delim('{'):
+			depth++
+			deepest = max(deepest, depth)
+		case token == json.Delim(']') || token == json.Delim('}'):
+			depth--
+		}
 	}
 }
 

@@ -9,8 +9,20 @@ import (
 	qt "github.com/frankban/quicktest"
 	"github.com/jackc/pgx/v5"
 
+	"github.com/rollcall-go/rollcall/internal/storefixture"
+	"github.com/rollcall-go/rollcall/liveness"
 	"github.com/rollcall-go/rollcall/postgresstore"
 )
+
+func TestDeepDataOfAnEarlierVersionIsKept(t *testing.T) {
+	t.Parallel()
+	store, db := open(t, postgresstore.Options{})
+	for i := range 3 {
+		register(t, store, running(numbered("worker", i), liveness.Identity{}))
+	}
+	execSQL(t, db, `UPDATE rollcall_records SET data = $1`, string(storefixture.DeepData))
+	storefixture.CheckDeepData(t, store)
+}
 
 func TestNewMakesItsTablesOnce(t *testing.T) {
 	t.Parallel()

@@ -10,9 +10,21 @@ import (
 
 	qt "github.com/frankban/quicktest"
 
+	"github.com/rollcall-go/rollcall/internal/storefixture"
 	"github.com/rollcall-go/rollcall/lifecycle"
+	"github.com/rollcall-go/rollcall/liveness"
 	"github.com/rollcall-go/rollcall/sqlitestore"
 )
+
+func TestDeepDataOfAnEarlierVersionIsKept(t *testing.T) {
+	t.Parallel()
+	store, db := open(t, sqlitestore.Options{})
+	for i := range 3 {
+		register(t, store, running(numbered("worker", i), liveness.Identity{}))
+	}
+	execSQL(t, db, `UPDATE rollcall_records SET data = ?`, string(storefixture.DeepData))
+	storefixture.CheckDeepData(t, store)
+}
 
 func TestNewMakesItsTablesOnce(t *testing.T) {
 	t.Parallel()

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -102,6 +103,39 @@ func Register(t testing.TB, store Putter, records ...lifecycle.Record) {
 	for _, record := range records {
 		c.Assert(store.Put(t.Context(), record), qt.IsNil)
 		c.Assert(store.Bind(t.Context(), record, "session of "+record.Name), qt.IsNil)
+	}
+}
+
+// DeepData has more levels than a store takes today, and as many as the first versions
+// could give back.
+var DeepData = json.RawMessage(strings.Repeat("[", 9998) + strings.Repeat("]", 9998))
+
+// CheckDeepData checks that records that have DeepData already are read, written about
+// and stopped.
+func CheckDeepData(t testing.TB, store lifecycle.Registrar) {
+	c := qt.New(t)
+	records, err := store.Records(t.Context())
+	c.Assert(err, qt.IsNil)
+	var stops []lifecycle.Stop
+	for _, record := range records {
+		c.Assert(string(record.Data) == string(DeepData), qt.IsTrue)
+		c.Assert(store.Activate(t.Context(), record, liveness.Identity{}), qt.IsNil)
+		c.Assert(store.Heartbeat(t.Context(), record), qt.IsNil)
+		record, err = store.Record(t.Context(), record.Name)
+		c.Assert(err, qt.IsNil)
+		c.Assert(string(record.Data) == string(DeepData), qt.IsTrue)
+		stops = append(stops, lifecycle.Stop{Record: record, Cause: Cause})
+	}
+	n, err := store.(lifecycle.BatchStopper).StopBatch(t.Context(), stops)
+	c.Assert(err, qt.IsNil)
+	c.Assert(n, qt.Equals, len(records))
+	for _, event := range Events(t, store) {
+		c.Assert(string(event.Snapshot.Data) == string(DeepData), qt.IsTrue)
+	}
+	for _, record := range records {
+		snapshot, err := store.Snapshot(t.Context(), record.Name)
+		c.Assert(err, qt.IsNil)
+		c.Assert(string(snapshot.Data) == string(DeepData), qt.IsTrue)
 	}
 }
 

@@ -188,6 +188,7 @@ var registrarCases = []struct {
 	{"binds a key to one record at a time", bindsOnce},
 	{"says what is not there", saysWhatIsMissing},
 	{"gives Data back as it was, but for space", keepsData},
+	{"gives Data back from as deep as it takes it", keepsDeepData},
 	{"keeps records and events in order, page by page", keepsOrder},
 	{"has the snapshot of the newest stop", hasNewestSnapshot},
 	{"tells when there is something to watch", countsRegistrations},

@@ -30,6 +30,7 @@ const (
 	keys         = "binds a key to one record at a time"
 	missing      = "says what is not there"
 	data         = "gives Data back as it was, but for space"
+	deepData     = "gives Data back from as deep as it takes it"
 	order        = "keeps records and events in order, page by page"
 	newest       = "has the snapshot of the newest stop"
 	watched      = "tells when there is something to watch"
@@ -352,6 +353,65 @@ var registrarFaults = []registrarFault{
 			}
 			r.Data = shared[name]
 			return r, err
+		}
+	}, nil},
+
+	{"takes no Data of a thousand levels", deepData, func(b *broken) {
+		b.launch = func(ctx context.Context, r lifecycle.Record) (lifecycle.Record, error) {
+			if len(r.Data) >= 2000 {
+				return lifecycle.Record{}, lifecycle.ErrInvalidRecord
+			}
+			return b.Registrar.Launch(ctx, r)
+		}
+	}, nil},
+	{"launches without Data that is too deep", deepData, func(b *broken) {
+		b.launch = func(ctx context.Context, r lifecycle.Record) (lifecycle.Record, error) {
+			launched, err := b.Registrar.Launch(ctx, r)
+			if errors.Is(err, lifecycle.ErrInvalidRecord) {
+				r.Data = nil
+				return b.Registrar.Launch(ctx, r)
+			}
+			return launched, err
+		}
+	}, nil},
+	{"launches without Data that is too deep and says that it did not", deepData, func(b *broken) {
+		b.launch = func(ctx context.Context, r lifecycle.Record) (lifecycle.Record, error) {
+			launched, err := b.Registrar.Launch(ctx, r)
+			if errors.Is(err, lifecycle.ErrInvalidRecord) {
+				r.Data = nil
+				_, _ = b.Registrar.Launch(ctx, r)
+			}
+			return launched, err
+		}
+	}, nil},
+	{"has no deep Data in a list", deepData, func(b *broken) {
+		b.records = func(ctx context.Context) ([]lifecycle.Record, error) {
+			all, err := b.Registrar.Records(ctx)
+			for i := range all {
+				all[i].Data = nil
+			}
+			return all, err
+		}
+	}, nil},
+	{"has no deep Data in a record", deepData, func(b *broken) {
+		b.record = func(ctx context.Context, name string) (lifecycle.Record, error) {
+			r, err := b.Registrar.Record(ctx, name)
+			r.Data = nil
+			return r, err
+		}
+	}, nil},
+	{"cannot decode deep snapshots", deepData, func(b *broken) {
+		b.snapshot = func(ctx context.Context, name string) (lifecycle.Snapshot, error) {
+			return lifecycle.Snapshot{}, lifecycle.ErrInvalidRecord
+		}
+	}, nil},
+	{"has no deep snapshots in events", deepData, func(b *broken) {
+		b.events = func(ctx context.Context, after int64) ([]lifecycle.Event, error) {
+			all, err := b.Registrar.Events(ctx, after)
+			for i := range all {
+				all[i].Snapshot = lifecycle.Snapshot{}
+			}
+			return all, err
 		}
 	}, nil},
 

@@ -109,7 +109,7 @@ var oddTexts = []string{
 
 var oddData = []string{
 	"", `{}`, `{"price":1.50,"n":123456789012345678901234567890}`, `{ "spaced" : [ 1 , 2 ] }`, "[\n\t1\r\n]", `null`, `"\u0000\ud800\t\""`,
-	"\"\u2028<&>\"", `{"a":1,"a":2}`, strings.Repeat("[", 1500) + strings.Repeat("]", 1500), `"` + strings.Repeat("x", 5000) + `"`,
+	"\"\u2028<&>\"", `{"a":1,"a":2}`, strings.Repeat("[", 1000) + strings.Repeat("]", 1000), `"` + strings.Repeat("x", 5000) + `"`,
 }
 
 var rowChanges = []string{
