@@ -156,7 +156,9 @@ func (s *Store) takeIn(open *files) error {
 }
 
 func (s *Store) applyRecord(e entry) {
-	if op := e.row.Op; op != opHeartbeat && op != opBind && op != opUnbind {
+	switch e.row.Op {
+	case opHeartbeat, opSetData, opBind, opUnbind:
+	default: // as of a garbled line
 		s.registrations++
 	}
 	s.state.applyRecord(e)

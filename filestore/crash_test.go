@@ -70,6 +70,9 @@ func lives() []life {
 		{"activate", false, func(ctx context.Context, s *filestore.Store) error {
 			return s.Activate(ctx, record("worker", ""), process)
 		}},
+		{"set Data", false, func(ctx context.Context, s *filestore.Store) error {
+			return s.SetData(ctx, record("worker", ""), json.RawMessage(`{"session":1}`))
+		}},
 		bind(record("worker", ""), "session of worker"), beat, beat, beat, bind(record("other", ""), "session of other"),
 		beat, beat, bind(record("other", ""), "session of worker"),
 		stop(record("boss", "")), launch(again), swap("claimed", "done"),

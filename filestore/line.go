@@ -25,6 +25,7 @@ const (
 	opActivate   = "activate"
 	opDeactivate = "deactivate"
 	opHeartbeat  = "heartbeat" // not flushed to the disk
+	opSetData    = "data"
 	opBind       = "bind"
 	opUnbind     = "unbind" // a key was bound to another record
 )

@@ -2,6 +2,7 @@ package filestore
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 
@@ -103,6 +104,19 @@ func (s *Store) Heartbeat(ctx context.Context, record lifecycle.Record) error {
 	})
 	if err != nil {
 		return fmt.Errorf("filestore: heartbeat of %q: %w", record.Name, err)
+	}
+	return nil
+}
+
+// SetData implements [lifecycle.Registrar].
+func (s *Store) SetData(ctx context.Context, record lifecycle.Record, data json.RawMessage) error {
+	err := storekit.ValidateData(record, data)
+	if err == nil {
+		data = slices.Clone(data)
+		err = s.update(ctx, record, opSetData, func(line *recordLine) { line.Data = data })
+	}
+	if err != nil {
+		return fmt.Errorf("filestore: set Data of %q: %w", record.Name, err)
 	}
 	return nil
 }

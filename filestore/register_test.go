@@ -1,6 +1,7 @@
 package filestore_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"testing"
 	"time"
@@ -88,6 +89,8 @@ func TestRegistrationsChangeWithThoseOfAnotherProcess(t *testing.T) {
 			c.Assert(changed(), qt.IsFalse)
 			if name == "appended" {
 				c.Assert(other.Heartbeat(ctx, record), qt.IsNil)
+				c.Assert(changed(), qt.IsFalse)
+				c.Assert(other.SetData(ctx, record, json.RawMessage(`1`)), qt.IsNil)
 				c.Assert(changed(), qt.IsFalse)
 			}
 		})

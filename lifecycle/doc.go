@@ -7,6 +7,7 @@
 //
 //	record, err := store.Launch(ctx, lifecycle.Record{Name: "web"}) // before a process is started
 //	err = store.Activate(ctx, record, identity)                     // once it runs
+//	err = store.SetData(ctx, record, data)                          // what a resume needs, as it is learned
 //	outcome, err := cleaner.Stop(ctx, record, lifecycle.Cause{By: "user", Reason: "asked"})
 //	snapshot, err := store.Snapshot(ctx, "web") // what it is resumed from
 //

@@ -2,6 +2,7 @@ package lifecycle
 
 import (
 	"context"
+	"encoding/json"
 
 	"github.com/rollcall-go/rollcall/liveness"
 )
@@ -54,6 +55,16 @@ type Registrar interface {
 	// that this has to come up. It is the one write that a loss of power may undo.
 	// The error matches [ErrNotRegistered] as for Activate.
 	Heartbeat(ctx context.Context, record Record) error
+
+	// SetData replaces the Data of a record, such as with an ID that a host learns
+	// from the process; nil is none. It is no sign of life and no registration:
+	// heartbeat and phase stay, and a [Watcher] need not know, for nothing is
+	// decided by Data. A stop of the record as it was read before still goes
+	// through, and its snapshot has the new Data. The store keeps a copy.
+	//
+	// The error matches [ErrNotRegistered] as for Activate, and
+	// [ErrInvalidRecord] for Data that [Record.Validate] refuses.
+	SetData(ctx context.Context, record Record, data json.RawMessage) error
 
 	// Bind binds a key, such as the name of a session, to a record until the
 	// record is stopped or the key is bound to another one. Snapshots list the

@@ -131,6 +131,8 @@ const BySystem = "system"
 // Stop is a record together with the cause for which it is or was stopped, and
 // with what came of it.
 type Stop struct {
+	// Record is the one to be stopped as it was read. Its Data may have been set
+	// since: the snapshot has what was stored.
 	Record Record
 	Cause  Cause
 	// Outcome is zero before the stop, and in a dry run.

@@ -2,6 +2,7 @@ package postgresstore_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"testing"
 	"time"
@@ -69,6 +70,9 @@ var writes = map[string]func(context.Context, *postgresstore.Store, lifecycle.Re
 	},
 	"heartbeat": func(ctx context.Context, store *postgresstore.Store, record lifecycle.Record) error {
 		return store.Heartbeat(ctx, record)
+	},
+	"set Data": func(ctx context.Context, store *postgresstore.Store, record lifecycle.Record) error {
+		return store.SetData(ctx, record, json.RawMessage(`"late"`))
 	},
 	"bind": func(ctx context.Context, store *postgresstore.Store, record lifecycle.Record) error {
 		return store.Bind(ctx, record, "late")

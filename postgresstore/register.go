@@ -2,6 +2,7 @@ package postgresstore
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -184,6 +185,22 @@ func (s *Store) beat(ctx context.Context, record lifecycle.Record) error {
 		}
 		return nil
 	})
+}
+
+const setDataQuery = `UPDATE rollcall_records SET data = $3::text::json WHERE name = $1 AND incarnation = $2`
+
+// SetData implements [lifecycle.Registrar].
+func (s *Store) SetData(ctx context.Context, record lifecycle.Record, data json.RawMessage) error {
+	err := storekit.ValidateData(record, data)
+	if err == nil {
+		if err = validateText(string(data)); err != nil {
+			err = fmt.Errorf("%w: %q: %w", lifecycle.ErrInvalidRecord, record.Name, err)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("postgresstore: set Data of %q: %w", record.Name, err)
+	}
+	return s.update(ctx, "set Data of", record, setDataQuery, record.Name, record.Incarnation, storekit.DataText(data))
 }
 
 const bindQuery = `WITH r AS (SELECT seq FROM rollcall_records WHERE name = $1 AND incarnation = $2 FOR KEY SHARE)

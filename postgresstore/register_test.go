@@ -50,6 +50,25 @@ func TestLaunchSaysWhyItRefuses(t *testing.T) {
 	c.Assert(dump(t, db), qt.DeepEquals, before)
 }
 
+func TestSetDataSaysWhyItRefuses(t *testing.T) {
+	t.Parallel()
+	c := qt.New(t)
+	store, db := open(t, postgresstore.Options{})
+	record := running("worker", liveness.Identity{})
+	register(t, store, record)
+	before := dump(t, db)
+	for data, text := range map[string]string{
+		"\"\xff\"": `invalid record: "worker": .* is not UTF-8`,
+		"\"\x00\"": `invalid record: "worker": Data is not JSON`,
+		`{"a":`:    `invalid record: "worker": Data is not JSON`,
+	} {
+		err := store.SetData(t.Context(), record, json.RawMessage(data))
+		c.Assert(err, qt.ErrorIs, lifecycle.ErrInvalidRecord)
+		c.Assert(err, qt.ErrorMatches, `postgresstore: set Data of "worker": `+text)
+	}
+	c.Assert(dump(t, db), qt.DeepEquals, before)
+}
+
 func TestRegistrationsAreThoseOfTheMachine(t *testing.T) {
 	t.Parallel()
 	c := qt.New(t)
@@ -87,6 +106,7 @@ func TestRegistrationsAreThoseOfTheMachine(t *testing.T) {
 	c.Assert(changed(func() error { return stores["one"].Activate(t.Context(), record, liveness.Identity{}) }), qt.DeepEquals, []string{"one", ""})
 	c.Assert(changed(func() error { return stores[""].Deactivate(t.Context(), record) }), qt.DeepEquals, []string{"one", ""})
 	c.Assert(changed(func() error { return stores["one"].Heartbeat(t.Context(), record) }), qt.HasLen, 0)
+	c.Assert(changed(func() error { return stores["one"].SetData(t.Context(), record, nil) }), qt.HasLen, 0)
 	c.Assert(changed(func() error { _, err := stores["one"].Stop(t.Context(), record, cause); return err }), qt.HasLen, 0)
 	c.Assert(changed(func() error { launch(t, stores["two"], "two", "a"); return nil }), qt.DeepEquals, []string{"two", ""})
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -52,6 +53,9 @@ var operations = []operation{
 	}},
 	{"bind", true, func(ctx context.Context, store *sqlitestore.Store, record lifecycle.Record) error {
 		return store.Bind(ctx, record, "another session of "+record.Name)
+	}},
+	{"set Data", true, func(ctx context.Context, store *sqlitestore.Store, record lifecycle.Record) error {
+		return store.SetData(ctx, record, json.RawMessage(`{"session":1}`))
 	}},
 	{"heartbeat", false, func(ctx context.Context, store *sqlitestore.Store, record lifecycle.Record) error {
 		return store.Heartbeat(ctx, record)

@@ -3,6 +3,7 @@ package sqlitestore
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -90,6 +91,19 @@ func (s *Store) Heartbeat(ctx context.Context, record lifecycle.Record) error {
 	return s.update(ctx, record, change{
 		verb: "heartbeat of", durability: quick, statement: updateHeartbeat,
 		args: []any{beat.Boot.String(), int64(beat.Awake), nullable(storekit.Nanos(beat.Wall)), record.Name, record.Incarnation},
+	})
+}
+
+const updateData = `UPDATE rollcall_records SET data = ? WHERE name = ? AND incarnation = ?`
+
+// SetData implements [lifecycle.Registrar].
+func (s *Store) SetData(ctx context.Context, record lifecycle.Record, data json.RawMessage) error {
+	if err := storekit.ValidateData(record, data); err != nil {
+		return fmt.Errorf("sqlitestore: set Data of %q: %w", record.Name, err)
+	}
+	return s.update(ctx, record, change{
+		verb: "set Data of", durability: durable, statement: updateData,
+		args: []any{nullable(storekit.DataText(data)), record.Name, record.Incarnation},
 	})
 }
 

@@ -1,6 +1,7 @@
 package sqlitestore_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"testing"
 	"time"
@@ -57,6 +58,8 @@ func TestRegistrationsChangeWithWhatMayHaveToBeWatched(t *testing.T) {
 	c.Check(changed(), qt.IsFalse, qt.Commentf("heartbeat"))
 	c.Assert(store.Bind(t.Context(), record, "key"), qt.IsNil)
 	c.Check(changed(), qt.IsFalse, qt.Commentf("bind"))
+	c.Assert(store.SetData(t.Context(), record, json.RawMessage(`1`)), qt.IsNil)
+	c.Check(changed(), qt.IsFalse, qt.Commentf("set Data"))
 	c.Assert(store.Deactivate(t.Context(), record), qt.IsNil)
 	c.Check(changed(), qt.IsTrue, qt.Commentf("deactivate"))
 

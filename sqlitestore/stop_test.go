@@ -2,6 +2,7 @@ package sqlitestore_test
 
 import (
 	"database/sql/driver"
+	"encoding/json"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -34,6 +35,7 @@ func TestASecondEventOfAnIncarnationIsRefusedByTheDatabase(t *testing.T) {
 // written since.
 func TestABatchSeesWhatChangedBeforeItsTransaction(t *testing.T) {
 	t.Parallel()
+	const newData = `{"session":"new"}`
 	tests := []struct {
 		name   string
 		change func(c *qt.C, others *sqlitestore.Store, second lifecycle.Record)
@@ -50,6 +52,9 @@ func TestABatchSeesWhatChangedBeforeItsTransaction(t *testing.T) {
 		}, []string{"second: exit:other", "first: exit:test"}, nil},
 		{"a key", func(c *qt.C, others *sqlitestore.Store, second lifecycle.Record) {
 			c.Assert(others.Bind(c.Context(), second, "late"), qt.IsNil)
+		}, []string{"first: exit:test", "second: exit:test"}, nil},
+		{"Data", func(c *qt.C, others *sqlitestore.Store, second lifecycle.Record) {
+			c.Assert(others.SetData(c.Context(), second, json.RawMessage(newData)), qt.IsNil)
 		}, []string{"first: exit:test", "second: exit:test"}, nil},
 		{"a child", func(c *qt.C, others *sqlitestore.Store, second lifecycle.Record) {
 			_, err := others.Launch(c.Context(), lifecycle.Record{Name: "child", Parent: second.Name})
@@ -85,6 +90,9 @@ func TestABatchSeesWhatChangedBeforeItsTransaction(t *testing.T) {
 				c.Assert(outcomes, qt.HasLen, 2)
 				c.Assert(names(t, store), qt.HasLen, 0)
 				c.Assert(value(t, openDB(t, path), "SELECT count(*) FROM rollcall_bindings"), qt.Equals, "0")
+				snapshot, err := store.Snapshot(t.Context(), "second")
+				c.Assert(err, qt.IsNil)
+				c.Assert(string(snapshot.Data) == newData, qt.Equals, test.name == "Data")
 			}
 		})
 	}

@@ -8,6 +8,7 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"encoding"
+	"encoding/json"
 	"fmt"
 	"iter"
 	"log/slog"
@@ -129,7 +130,8 @@ var (
 		DryRun: false, OnStopped: nil, OnProgress: nil, Logger: (*slog.Logger)(nil)}.CleanOncePerBoot
 	_ lifecycle.BatchStopper                                                                  = nil
 	_ lifecycle.Registrar                                                                     = memstore.New(memstore.Options{Owner: "", Clock: nil, OnStop: nil})
-	_                                                                                         = []error{lifecycle.ErrNotRegistered, lifecycle.ErrNameTaken, lifecycle.ErrNoSnapshot, lifecycle.ErrChanged, lifecycle.ErrUnavailable}
+	_ func(lifecycle.Registrar, context.Context, lifecycle.Record, json.RawMessage) error     = lifecycle.Registrar.SetData
+	_                                                                                         = []error{lifecycle.ErrInvalidRecord, lifecycle.ErrNotRegistered, lifecycle.ErrNameTaken, lifecycle.ErrNoSnapshot, lifecycle.ErrChanged, lifecycle.ErrUnavailable}
 	_                                                                                         = lifecycle.Cleaner{Terminate: &lifecycle.Termination{Grace: time.Second, Group: true}}.Stop
 	_ func(lifecycle.Watcher, context.Context) error                                          = lifecycle.Watcher.Run
 	_ func(context.Context, func(context.Context) error) (ran bool, err error)                = (&lifecycle.BootGate{KV: lifecycle.KV(nil), Every: time.Hour, ClaimTimeout: time.Minute}).Do

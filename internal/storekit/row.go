@@ -41,16 +41,21 @@ func RowOf(record lifecycle.Record) (Row, error) {
 			return Row{}, fmt.Errorf("%w: %q: time %v does not fit nanoseconds since 1970", lifecycle.ErrInvalidRecord, record.Name, t)
 		}
 	}
-	r := Row{
+	return Row{
 		Name: record.Name, Incarnation: record.Incarnation, Owner: record.Owner, Parent: record.Parent,
 		Phase: record.Phase.String(), Identity: record.Identity.String(), BeatBoot: record.Heartbeat.Boot.String(),
 		CreatedAt: Nanos(record.CreatedAt), BeatWall: Nanos(record.Heartbeat.Wall), BeatAwake: int64(record.Heartbeat.Awake),
+		Data: DataText(record.Data),
+	}, nil
+}
+
+// DataText is Data as it is stored; nil is NULL.
+func DataText(data json.RawMessage) *string {
+	if data == nil {
+		return nil
 	}
-	if record.Data != nil {
-		data := string(record.Data)
-		r.Data = &data
-	}
-	return r, nil
+	text := string(data)
+	return &text
 }
 
 // Record decodes the row. Its error names the column, and comes with what is

@@ -2,7 +2,9 @@
 package storekit
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"iter"
@@ -46,6 +48,14 @@ func Launching(record lifecycle.Record, owner string, clock lifecycle.Clock) (la
 // StoppedBefore is the error of registering an incarnation that was stopped.
 func StoppedBefore(incarnation string) error {
 	return fmt.Errorf("%w: incarnation %q was stopped before", lifecycle.ErrInvalidRecord, incarnation)
+}
+
+// ValidateData returns an error that matches [lifecycle.ErrInvalidRecord] for Data that
+// [lifecycle.Record.Validate] refuses, and for nothing else in the record: who has no
+// name is not registered.
+func ValidateData(record lifecycle.Record, data json.RawMessage) error {
+	name := cmp.Or(strings.ToValidUTF8(record.Name, "\ufffd"), "\ufffd")
+	return lifecycle.Record{Name: name, Incarnation: name, Data: data}.Validate()
 }
 
 // ValidateKey returns an error that matches [lifecycle.ErrInvalidRecord] for a key

@@ -19,6 +19,7 @@ package memstore
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"fmt"
 	"iter"
 	"maps"
@@ -204,6 +205,15 @@ func (s *Store) setPhase(r *row, phase lifecycle.Phase, identity liveness.Identi
 // Heartbeat implements [lifecycle.Registrar].
 func (s *Store) Heartbeat(ctx context.Context, record lifecycle.Record) error {
 	return s.update(ctx, "heartbeat of", record, func(r *row) { r.record.Heartbeat = lifecycle.Beat(s.options.Clock) })
+}
+
+// SetData implements [lifecycle.Registrar].
+func (s *Store) SetData(ctx context.Context, record lifecycle.Record, data json.RawMessage) error {
+	if err := storekit.ValidateData(record, data); err != nil {
+		return fmt.Errorf("memstore: set Data of %q: %w", record.Name, err)
+	}
+	// A copy, as what was handed out before is not to change.
+	return s.update(ctx, "set Data of", record, func(r *row) { r.record.Data = slices.Clone(data) })
 }
 
 // Bind implements [lifecycle.Registrar].

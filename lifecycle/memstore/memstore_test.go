@@ -99,6 +99,20 @@ func TestANameIsTakenUntilItsRecordIsStopped(t *testing.T) {
 	c.Assert(err, qt.IsNil)
 }
 
+func TestDataIsNoRegistration(t *testing.T) {
+	t.Parallel()
+	c := qt.New(t)
+	var store memstore.Store
+	record, err := store.Launch(c.Context(), lifecycle.Record{Name: "a"})
+	c.Assert(err, qt.IsNil)
+	before, err := store.Registrations(c.Context())
+	c.Assert(err, qt.IsNil)
+	c.Assert(store.SetData(c.Context(), record, json.RawMessage("1")), qt.IsNil)
+	after, err := store.Registrations(c.Context())
+	c.Assert(err, qt.IsNil)
+	c.Assert(after, qt.Equals, before)
+}
+
 func TestInvalidRecordsAreRefused(t *testing.T) {
 	t.Parallel()
 	c := qt.New(t)

@@ -2,6 +2,7 @@ package storetest_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"iter"
@@ -29,6 +30,7 @@ type broken struct {
 	activate      func(context.Context, lifecycle.Record, liveness.Identity) error
 	deactivate    func(context.Context, lifecycle.Record) error
 	heartbeat     func(context.Context, lifecycle.Record) error
+	setData       func(context.Context, lifecycle.Record, json.RawMessage) error
 	bind          func(context.Context, lifecycle.Record, string) error
 	record        func(context.Context, string) (lifecycle.Record, error)
 	bound         func(context.Context, string) (lifecycle.Record, error)
@@ -45,7 +47,7 @@ type broken struct {
 func newBroken(s lifecycle.Registrar) *broken {
 	b := &broken{
 		Registrar: s, owner: s.Owner, launch: s.Launch, activate: s.Activate, deactivate: s.Deactivate, heartbeat: s.Heartbeat,
-		bind: s.Bind, record: s.Record, bound: s.Bound, records: s.Records, events: s.Events, snapshot: s.Snapshot,
+		setData: s.SetData, bind: s.Bind, record: s.Record, bound: s.Bound, records: s.Records, events: s.Events, snapshot: s.Snapshot,
 		registrations: s.Registrations, gate: s.Gate, candidates: s.Candidates, stop: s.Stop,
 		stopBatch: s.(lifecycle.BatchStopper).StopBatch,
 	}
@@ -66,6 +68,9 @@ func (b *broken) Deactivate(ctx context.Context, r lifecycle.Record) error {
 	return b.deactivate(ctx, r)
 }
 func (b *broken) Heartbeat(ctx context.Context, r lifecycle.Record) error { return b.heartbeat(ctx, r) }
+func (b *broken) SetData(ctx context.Context, r lifecycle.Record, data json.RawMessage) error {
+	return b.setData(ctx, r, data)
+}
 func (b *broken) Bind(ctx context.Context, r lifecycle.Record, key string) error {
 	return b.bind(ctx, r, key)
 }

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -14,7 +15,8 @@ import (
 // each before it does anything else.
 type fact struct {
 	Name, Incarnation string
-	Stopped           bool // launched otherwise
+	Data              string // that was set; empty is that of the launch
+	Stopped           bool   // registered otherwise
 }
 
 // survivesKills kills processes while they write. What a process was told is so
@@ -68,7 +70,7 @@ func survivesKills(ctx context.Context, h Harness, p processes) error {
 		if err := stop(ctx, s, r, lifecycle.Stopped); err != nil {
 			return err
 		}
-		facts[r.Name] = fact{r.Name, r.Incarnation, true}
+		facts[r.Name] = fact{r.Name, r.Incarnation, facts[r.Name].Data, true}
 	}
 	return agree(ctx, h, facts)
 }
@@ -88,8 +90,9 @@ func agree(ctx context.Context, h Harness, facts map[string]fact) error {
 		return fmt.Errorf("Events: %w", err)
 	}
 	incarnations, stopped := map[string]string{}, map[string]bool{}
+	data := map[string]string{}
 	for _, r := range records {
-		incarnations[r.Name] = r.Incarnation
+		incarnations[r.Name], data[r.Name] = r.Incarnation, string(r.Data)
 		if bound, err := s.Bound(ctx, "session of "+r.Name); err == nil && bound.Incarnation != r.Incarnation {
 			return fmt.Errorf("the key of %q is bound to %q", r.Name, bound.Name)
 		}
@@ -102,7 +105,7 @@ func agree(ctx context.Context, h Harness, facts map[string]fact) error {
 		if incarnations[e.Name] != "" {
 			return fmt.Errorf("%q has an event and is registered", e.Name)
 		}
-		incarnations[e.Name] = e.Incarnation
+		incarnations[e.Name], data[e.Name] = e.Incarnation, string(e.Snapshot.Data)
 		if bound, err := s.Bound(ctx, "session of "+e.Name); !errors.Is(err, lifecycle.ErrNotRegistered) {
 			return fmt.Errorf("the key of %q, which was stopped, is bound to %q, %v", e.Name, bound.Name, err)
 		}
@@ -110,6 +113,9 @@ func agree(ctx context.Context, h Harness, facts map[string]fact) error {
 	for name, f := range facts {
 		if incarnations[name] != f.Incarnation {
 			return fmt.Errorf("%q was registered as %q, the store has %q", name, f.Incarnation, incarnations[name])
+		}
+		if f.Data != "" && data[name] != f.Data {
+			return fmt.Errorf("%q was given the Data %s, the store has %s", name, f.Data, data[name])
 		}
 		if f.Stopped && !stopped[name] {
 			return fmt.Errorf("%q was stopped, and has no event", name)
@@ -129,7 +135,16 @@ func killedPart(ctx context.Context, _ int, open func(Options) (lifecycle.Regist
 		if err != nil {
 			return err
 		}
-		if err := say(fact{r.Name, r.Incarnation, false}); err != nil {
+		f := fact{Name: r.Name, Incarnation: r.Incarnation}
+		if err := say(f); err != nil {
+			return err
+		}
+		data := `{"session":"` + r.Incarnation + `"}`
+		if err := s.SetData(ctx, r, json.RawMessage(data)); err != nil {
+			return err
+		}
+		f.Data = data
+		if err := say(f); err != nil {
 			return err
 		}
 		if err := s.Bind(ctx, r, "session of "+r.Name); err != nil {
@@ -141,7 +156,8 @@ func killedPart(ctx context.Context, _ int, open func(Options) (lifecycle.Regist
 		if err := stop(ctx, s, r, lifecycle.Stopped); err != nil {
 			return err
 		}
-		if err := say(fact{r.Name, r.Incarnation, true}); err != nil {
+		f.Stopped = true
+		if err := say(f); err != nil {
 			return err
 		}
 	}

@@ -218,6 +218,7 @@ func writes(ctx context.Context, s lifecycle.Registrar, r lifecycle.Record) map[
 		"Activate":   func() error { return s.Activate(ctx, r, record("", "").Identity) },
 		"Deactivate": func() error { return s.Deactivate(ctx, r) },
 		"Heartbeat":  func() error { return s.Heartbeat(ctx, r) },
+		"SetData":    func() error { return s.SetData(ctx, r, json.RawMessage(`"late"`)) },
 		"Bind":       func() error { return s.Bind(ctx, r, "late") },
 	}
 }

@@ -31,6 +31,9 @@ const (
 	missing      = "says what is not there"
 	data         = "gives Data back as it was, but for space"
 	deepData     = "gives Data back from as deep as it takes it"
+	dataSet      = "sets Data and nothing else"
+	dataRefused  = "refuses to set what is no Data"
+	dataStopped  = "stops what had its Data set since it was read"
 	order        = "keeps records and events in order, page by page"
 	newest       = "has the snapshot of the newest stop"
 	watched      = "tells when there is something to watch"
@@ -222,6 +225,11 @@ var registrarFaults = []registrarFault{
 
 	{"beats for whatever has the name", earlier, func(b *broken) {
 		b.heartbeat = func(ctx context.Context, r lifecycle.Record) error { return b.Registrar.Heartbeat(ctx, b.ofName(r)) }
+	}, nil},
+	{"sets Data of a later incarnation", earlier, func(b *broken) {
+		b.setData = func(ctx context.Context, r lifecycle.Record, data json.RawMessage) error {
+			return b.Registrar.SetData(ctx, b.ofName(r), data)
+		}
 	}, nil},
 	{"binds to whatever has the name", earlier, func(b *broken) {
 		b.bind = func(ctx context.Context, r lifecycle.Record, key string) error {
@@ -415,6 +423,220 @@ var registrarFaults = []registrarFault{
 		}
 	}, nil},
 
+	{"sets Data of any depth", deepData, func(b *broken) {
+		b.setData = func(ctx context.Context, r lifecycle.Record, data json.RawMessage) error {
+			if err := b.Registrar.SetData(ctx, r, data); !errors.Is(err, lifecycle.ErrInvalidRecord) {
+				return err
+			}
+			return nil
+		}
+	}, nil},
+	{"sets no Data of a thousand levels", deepData, func(b *broken) {
+		b.setData = func(ctx context.Context, r lifecycle.Record, data json.RawMessage) error {
+			if len(data) >= 2000 {
+				return lifecycle.ErrInvalidRecord
+			}
+			return b.Registrar.SetData(ctx, r, data)
+		}
+	}, nil},
+
+	{"does not set Data", dataSet, func(b *broken) {
+		b.setData = func(context.Context, lifecycle.Record, json.RawMessage) error { return nil }
+	}, nil},
+	{"sets Data once", dataSet, func(b *broken) {
+		b.setData = func(ctx context.Context, r lifecycle.Record, data json.RawMessage) error {
+			if b.ofName(r).Data != nil {
+				return nil
+			}
+			return b.Registrar.SetData(ctx, r, data)
+		}
+	}, nil},
+	{"does not remove Data", dataSet, func(b *broken) {
+		b.setData = func(ctx context.Context, r lifecycle.Record, data json.RawMessage) error {
+			if data == nil {
+				return nil
+			}
+			return b.Registrar.SetData(ctx, r, data)
+		}
+	}, nil},
+	{"sets null for none", dataSet, func(b *broken) {
+		b.setData = func(ctx context.Context, r lifecycle.Record, data json.RawMessage) error {
+			if data == nil {
+				data = json.RawMessage("null")
+			}
+			return b.Registrar.SetData(ctx, r, data)
+		}
+	}, nil},
+	{"sets none for null", dataSet, func(b *broken) {
+		b.setData = func(ctx context.Context, r lifecycle.Record, data json.RawMessage) error {
+			if string(data) == "null" {
+				data = nil
+			}
+			return b.Registrar.SetData(ctx, r, data)
+		}
+	}, nil},
+	{"reads Data that it sets and writes it again", dataSet, func(b *broken) {
+		b.setData = func(ctx context.Context, r lifecycle.Record, data json.RawMessage) error {
+			var value any
+			if json.Unmarshal(data, &value) == nil && value != nil {
+				data, _ = json.Marshal(value)
+			}
+			return b.Registrar.SetData(ctx, r, data)
+		}
+	}, nil},
+	{"takes Data for a sign of life", dataSet, func(b *broken) {
+		b.setData = func(ctx context.Context, r lifecycle.Record, data json.RawMessage) error {
+			return errors.Join(b.Registrar.SetData(ctx, r, data), b.Registrar.Heartbeat(ctx, r))
+		}
+	}, nil},
+	{"takes Data for a start", dataSet, func(b *broken) {
+		b.setData = func(ctx context.Context, r lifecycle.Record, data json.RawMessage) error {
+			now := b.ofName(r)
+			now.Data, now.Phase = data, lifecycle.Running
+			return b.put(ctx, now)
+		}
+	}, nil},
+	{"sets the record as it was launched", dataSet, func(b *broken) {
+		b.setData = func(ctx context.Context, r lifecycle.Record, data json.RawMessage) error {
+			r.Data = data
+			return b.put(ctx, r)
+		}
+	}, nil},
+	{"sets the Data of all", dataSet, func(b *broken) {
+		b.setData = func(ctx context.Context, r lifecycle.Record, data json.RawMessage) error {
+			all, err := b.Registrar.Records(ctx)
+			for _, r := range all {
+				err = errors.Join(err, b.Registrar.SetData(ctx, r, data))
+			}
+			return err
+		}
+	}, nil},
+	{"keeps the memory that it is given", dataSet, func(b *broken) {
+		given := map[string]json.RawMessage{}
+		b.setData = func(ctx context.Context, r lifecycle.Record, data json.RawMessage) error {
+			given[r.Name] = data
+			return b.Registrar.SetData(ctx, r, data)
+		}
+		b.record = func(ctx context.Context, name string) (lifecycle.Record, error) {
+			r, err := b.Registrar.Record(ctx, name)
+			if data, ok := given[name]; ok {
+				r.Data = bytes.Clone(data)
+			}
+			return r, err
+		}
+	}, nil},
+	{"hands out the Data that was set", dataSet, func(b *broken) {
+		held := map[string]json.RawMessage{}
+		b.setData = func(ctx context.Context, r lifecycle.Record, data json.RawMessage) error {
+			held[r.Name] = bytes.Clone(data)
+			return b.Registrar.SetData(ctx, r, data)
+		}
+		b.record = func(ctx context.Context, name string) (lifecycle.Record, error) {
+			r, err := b.Registrar.Record(ctx, name)
+			if data, ok := held[name]; ok {
+				r.Data = data
+			}
+			return r, err
+		}
+	}, nil},
+	{"loses keys when it sets Data", dataSet, func(b *broken) {
+		set := false
+		b.setData = func(ctx context.Context, r lifecycle.Record, data json.RawMessage) error {
+			set = true
+			return b.Registrar.SetData(ctx, r, data)
+		}
+		b.bound = func(ctx context.Context, key string) (lifecycle.Record, error) {
+			if set {
+				return lifecycle.Record{}, lifecycle.ErrNotRegistered
+			}
+			return b.Registrar.Bound(ctx, key)
+		}
+	}, nil},
+
+	{"sets whatever it is given", dataRefused, func(b *broken) {
+		b.setData = func(ctx context.Context, r lifecycle.Record, data json.RawMessage) error {
+			if err := b.Registrar.SetData(ctx, r, data); !errors.Is(err, lifecycle.ErrInvalidRecord) {
+				return err
+			}
+			return nil
+		}
+	}, nil},
+	{"sets none for no bytes", dataRefused, func(b *broken) {
+		b.setData = func(ctx context.Context, r lifecycle.Record, data json.RawMessage) error {
+			if len(data) == 0 {
+				data = nil
+			}
+			return b.Registrar.SetData(ctx, r, data)
+		}
+	}, nil},
+	{"has another error for what is no Data", dataRefused, func(b *broken) {
+		b.setData = func(ctx context.Context, r lifecycle.Record, data json.RawMessage) error {
+			return otherError(b.Registrar.SetData(ctx, r, data), lifecycle.ErrInvalidRecord)
+		}
+	}, nil},
+	{"removes Data where it refuses other", dataRefused, func(b *broken) {
+		b.setData = func(ctx context.Context, r lifecycle.Record, data json.RawMessage) error {
+			err := b.Registrar.SetData(ctx, r, data)
+			if errors.Is(err, lifecycle.ErrInvalidRecord) {
+				_ = b.Registrar.SetData(ctx, r, nil)
+			}
+			return err
+		}
+	}, nil},
+	{"calls a record without a name invalid", dataRefused, func(b *broken) {
+		b.setData = func(ctx context.Context, r lifecycle.Record, data json.RawMessage) error {
+			r.Data = data
+			if err := r.Validate(); err != nil {
+				return err
+			}
+			return b.Registrar.SetData(ctx, r, data)
+		}
+	}, nil},
+	{"sets Data of whatever has the name", dataRefused, func(b *broken) {
+		b.setData = func(ctx context.Context, r lifecycle.Record, data json.RawMessage) error {
+			return b.Registrar.SetData(ctx, b.ofName(r), data)
+		}
+	}, nil},
+
+	{"spares what has other Data", dataStopped, func(b *broken) {
+		b.stopBatch = func(ctx context.Context, stops []lifecycle.Stop) (int, error) {
+			for i, s := range stops {
+				if string(b.ofName(s.Record).Data) != string(s.Record.Data) {
+					return i, lifecycle.ErrChanged
+				}
+			}
+			return b.Registrar.(lifecycle.BatchStopper).StopBatch(ctx, stops)
+		}
+	}, nil},
+	{"snapshots the Data that was read", dataStopped, func(b *broken) {
+		b.stopBatch = func(ctx context.Context, stops []lifecycle.Stop) (int, error) {
+			for _, s := range stops {
+				_ = b.Registrar.SetData(ctx, s.Record, s.Record.Data)
+			}
+			return b.Registrar.(lifecycle.BatchStopper).StopBatch(ctx, stops)
+		}
+	}, nil},
+	{"snapshots the Data of the launch", dataStopped, func(b *broken) {
+		b.snapshot = func(ctx context.Context, name string) (lifecycle.Snapshot, error) {
+			s, err := b.Registrar.Snapshot(ctx, name)
+			if name == "child" {
+				s.Data = json.RawMessage(`"of the launch"`)
+			}
+			return s, err
+		}
+	}, nil},
+	{"logs the Data of the launch", dataStopped, func(b *broken) {
+		b.events = func(ctx context.Context, after int64) ([]lifecycle.Event, error) {
+			all, err := b.Registrar.Events(ctx, after)
+			for i := range all {
+				if all[i].Name == "removed" {
+					all[i].Snapshot.Data = json.RawMessage(`"of the launch"`)
+				}
+			}
+			return all, err
+		}
+	}, nil},
+
 	{"lists records by name", order, func(b *broken) {
 		b.records = func(ctx context.Context) ([]lifecycle.Record, error) {
 			all, err := b.Registrar.Records(ctx)
@@ -500,6 +722,11 @@ var registrarFaults = []registrarFault{
 	{"beats when cancelled", cancelledAll, func(b *broken) {
 		b.heartbeat = func(ctx context.Context, r lifecycle.Record) error {
 			return b.Registrar.Heartbeat(context.WithoutCancel(ctx), r)
+		}
+	}, nil},
+	{"sets Data when cancelled", cancelledAll, func(b *broken) {
+		b.setData = func(ctx context.Context, r lifecycle.Record, data json.RawMessage) error {
+			return b.Registrar.SetData(context.WithoutCancel(ctx), r, data)
 		}
 	}, nil},
 	{"reads when cancelled", cancelledAll, func(b *broken) {
@@ -831,10 +1058,14 @@ var registrarFaults = []registrarFault{
 			r.Incarnation = "soon"
 			return r, nil
 		}
+		b.setData = func(context.Context, lifecycle.Record, json.RawMessage) error { return nil }
 		b.bind = func(context.Context, lifecycle.Record, string) error { return nil }
 		b.stop = func(context.Context, lifecycle.Record, lifecycle.Cause) (lifecycle.Outcome, error) {
 			return lifecycle.Stopped, nil
 		}
+	}, nil},
+	{"says that it has set Data before it has", processKills, func(b *broken) {
+		b.setData = func(context.Context, lifecycle.Record, json.RawMessage) error { return nil }
 	}, nil},
 	{"says that it has stopped before it has", processKills, func(b *broken) {
 		b.stop = func(context.Context, lifecycle.Record, lifecycle.Cause) (lifecycle.Outcome, error) {
