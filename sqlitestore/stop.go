@@ -47,9 +47,12 @@ func (s *Store) Stop(ctx context.Context, record lifecycle.Record, cause lifecyc
 // most. While other connections write too, it takes shorter ones and pauses between
 // them.
 func (s *Store) StopBatch(ctx context.Context, stops []lifecycle.Stop) (done int, err error) {
+	suspects := 0
 	for done < len(stops) {
 		rest := stops[done:]
-		n, pause, err := s.stopSome(ctx, rest)
+		var n int
+		var pause time.Duration
+		n, suspects, pause, err = s.stopSome(ctx, rest, suspects)
 		done += n
 		if err != nil {
 			for i := range rest { // what was undone must not look done
@@ -66,9 +69,13 @@ func (s *Store) StopBatch(ctx context.Context, stops []lifecycle.Stop) (done int
 
 // stopSome stops at least the first of the given records, and returns how many, and
 // for how long to let others write. With an error it stopped none, and the error is
-// about the first.
-func (s *Store) stopSome(ctx context.Context, stops []lifecycle.Stop) (n int, pause time.Duration, err error) {
+// about the first. The suspects are the first records that were in a set which failed,
+// and are not done: one of them is why.
+func (s *Store) stopSome(ctx context.Context, stops []lifecycle.Stop, suspects int) (n, stillSuspects int, pause time.Duration, err error) {
 	how := inSets
+	if suspects > 0 {
+		stops, how = stops[:suspects], oneByOne
+	}
 	for {
 		n, pause, err = s.stopInOne(ctx, stops, how)
 		failed, ok := errors.AsType[*stopError](err)
@@ -76,9 +83,10 @@ func (s *Store) stopSome(ctx context.Context, stops []lifecycle.Stop) (n int, pa
 		case ok && failed.index > 0: // stop those before it, and return its error next time
 			stops = stops[:failed.index]
 		case ok && failed.inSets > 0: // find out which record it was
-			stops, how = stops[:failed.inSets], oneByOne
+			suspects = failed.inSets
+			stops, how = stops[:suspects], oneByOne
 		default:
-			return n, pause, err
+			return n, max(0, suspects-n), pause, err
 		}
 	}
 }
