@@ -332,6 +332,12 @@ func TestSupervisorIsKilledAtAnyInstant(t *testing.T) {
 	c.Check(workers.processes(c), qt.DeepEquals, recorded)
 	p.interrupt(c)
 	c.Check(workers.processes(c), qt.HasLen, 0)
+	if c.Failed() {
+		c.Logf("the last supervisor said %q", p.said)
+		for _, event := range eventsIn(c, dir) {
+			c.Logf("%v %s PID %d: %s, %s", event.At, event.Name, event.Snapshot.Identity.PID, event.Reason, event.Verdict)
+		}
+	}
 	incarnations := map[string]bool{}
 	for _, event := range eventsIn(c, dir) {
 		c.Check(incarnations[event.Incarnation], qt.IsFalse)
