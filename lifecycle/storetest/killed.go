@@ -81,13 +81,9 @@ func agree(ctx context.Context, h Harness, facts map[string]fact) error {
 	if err != nil {
 		return err
 	}
-	records, err := s.Records(ctx)
+	records, events, err := settled(ctx, s)
 	if err != nil {
-		return fmt.Errorf("Records: %w", err)
-	}
-	events, err := allEvents(ctx, s)
-	if err != nil {
-		return fmt.Errorf("Events: %w", err)
+		return err
 	}
 	incarnations, stopped := map[string]string{}, map[string]bool{}
 	data := map[string]string{}
@@ -122,6 +118,22 @@ func agree(ctx context.Context, h Harness, facts map[string]fact) error {
 		}
 	}
 	return nil
+}
+
+// settled returns all records and events, once nothing changes any more: a server may
+// go on with what a process had asked for when it was killed.
+func settled(ctx context.Context, s lifecycle.Registrar) (records []lifecycle.Record, events []lifecycle.Event, err error) {
+	for before := -1; ; before = len(events) {
+		if records, err = s.Records(ctx); err != nil {
+			return nil, nil, fmt.Errorf("Records: %w", err)
+		}
+		if events, err = allEvents(ctx, s); err != nil {
+			return nil, nil, fmt.Errorf("Events: %w", err)
+		}
+		if len(events) == before {
+			return records, events, nil
+		}
+	}
 }
 
 // killedPart registers records, and stops every second one, until it is killed.
