@@ -21,6 +21,7 @@ type harness struct{ database }
 
 var (
 	_ storetest.Addressed    = harness{}
+	_ storetest.Server       = harness{}
 	_ storetest.Garbler      = harness{}
 	_ storetest.EventGarbler = harness{}
 	_ storetest.Putter       = (*postgresstore.Store)(nil)
@@ -45,7 +46,10 @@ func newHarness(t *testing.T, text string) storetest.Harness {
 	config, err := pgxpool.ParseConfig(at.URL)
 	c.Assert(err, qt.IsNil)
 	config.ConnConfig.RuntimeParams["search_path"] = pgx.Identifier{at.Schema}.Sanitize()
-	return harness{database{Pool: openConfig(t, config), prefix: at.Prefix}}
+	d := database{prefix: at.Prefix, schema: at.Schema}
+	config.ConnConfig.RuntimeParams["application_name"] = d.mark() // see Settle
+	d.Pool = openConfig(t, config)
+	return harness{d}
 }
 
 func (h harness) Address() string {
@@ -58,6 +62,17 @@ func (h harness) Address() string {
 		panic(err)
 	}
 	return string(text)
+}
+
+// Settle waits for the sessions of other processes, which newHarness has named.
+func (h harness) Settle(ctx context.Context) error {
+	for left := -1; left != 0; {
+		err := h.QueryRow(ctx, `SELECT count(*) FROM pg_stat_activity WHERE application_name = $1`, h.mark()).Scan(&left)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (h harness) Open(ctx context.Context, options storetest.Options) (lifecycle.Registrar, error) {

@@ -53,6 +53,11 @@ func survivesKills(ctx context.Context, h Harness, p processes) error {
 				return fmt.Errorf("a process was not killed, but ended: %v\n%s", err, &child.stderr)
 			}
 		}
+		if server, ok := h.(Server); ok {
+			if err := server.Settle(ctx); err != nil {
+				return fmt.Errorf("Settle: %w", err)
+			}
+		}
 		if err := agree(ctx, h, facts); err != nil {
 			return fmt.Errorf("after the kills of round %d: %w", round, err)
 		}
@@ -81,9 +86,13 @@ func agree(ctx context.Context, h Harness, facts map[string]fact) error {
 	if err != nil {
 		return err
 	}
-	records, events, err := settled(ctx, s)
+	records, err := s.Records(ctx)
 	if err != nil {
-		return err
+		return fmt.Errorf("Records: %w", err)
+	}
+	events, err := allEvents(ctx, s)
+	if err != nil {
+		return fmt.Errorf("Events: %w", err)
 	}
 	incarnations, stopped := map[string]string{}, map[string]bool{}
 	data := map[string]string{}
@@ -118,22 +127,6 @@ func agree(ctx context.Context, h Harness, facts map[string]fact) error {
 		}
 	}
 	return nil
-}
-
-// settled returns all records and events, once nothing changes any more: a server may
-// go on with what a process had asked for when it was killed.
-func settled(ctx context.Context, s lifecycle.Registrar) (records []lifecycle.Record, events []lifecycle.Event, err error) {
-	for before := -1; ; before = len(events) {
-		if records, err = s.Records(ctx); err != nil {
-			return nil, nil, fmt.Errorf("Records: %w", err)
-		}
-		if events, err = allEvents(ctx, s); err != nil {
-			return nil, nil, fmt.Errorf("Events: %w", err)
-		}
-		if len(events) == before {
-			return records, events, nil
-		}
-	}
 }
 
 // killedPart registers records, and stops every second one, until it is killed.

@@ -12,8 +12,8 @@ import (
 )
 
 // Harness is a place for records, empty at first, and the way to open it. A harness
-// may also be a [Garbler], an [EventGarbler], a [Filler] or [Addressed], and a handle
-// that it opens a [Putter]. A case that needs what is not there does not apply, which
+// may also be a [Garbler], an [EventGarbler], a [Filler], [Addressed] or a [Server], and
+// a handle that it opens a [Putter]. A case that needs what is not there does not apply, which
 // it logs; the test itself logs how many do not (go test -v).
 type Harness interface {
 	// Open returns a handle to the place. All handles share the records. A store
@@ -74,6 +74,14 @@ type Filler interface {
 type Addressed interface {
 	// Address is what the open function of [RunRegistrar] is given there.
 	Address() string
+}
+
+// Server is an [Addressed] harness whose records are kept by a server, which may go on
+// with what a process had asked for when it was killed.
+type Server interface {
+	// Settle returns once the server is done with all other processes that have
+	// opened the place, and have ended.
+	Settle(ctx context.Context) error
 }
 
 // registrarTimeout bounds one case of RunRegistrar: some start processes, and some
